@@ -1,0 +1,1 @@
+//! Services over stored artifacts: namespaces, repositories, uploads, manifests, tags.

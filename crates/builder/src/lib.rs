@@ -1,0 +1,1 @@
+//! Artifact building: rules, tasks, plan, conversion, target image.

@@ -1,0 +1,1 @@
+//! Accelerated image formats as pure synchronous byte work: gzip, zstd, tar, ext4, OverlayBD.

@@ -1,0 +1,1 @@
+//! Configuration, assembly of roles, listeners, TLS, middleware, metrics and health.

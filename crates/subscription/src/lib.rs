@@ -1,0 +1,1 @@
+//! Artifact subscription: rules, tag selection, copy, a result for every tag.

@@ -1,0 +1,1 @@
+//! Durable tasks: leased, fenced, cancellable, prioritised, logged. Knows no images.

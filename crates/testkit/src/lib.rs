@@ -1,0 +1,1 @@
+//! What tests share: a real berth process, PostgreSQL and S3 servers, images. Never a dependency of the product.

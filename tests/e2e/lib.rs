@@ -1,0 +1,1 @@
+//! End-to-end tests; each file beside this one is a story told against a real server.
