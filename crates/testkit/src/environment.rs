@@ -1,0 +1,16 @@
+//! The variables through which `cargo xtask test` hands over what it prepared.
+
+use std::path::PathBuf;
+
+/// The value of `name`; panics with the way out when it is unset.
+pub(crate) fn required(name: &str) -> String {
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => value,
+        _ => panic!("{name} is not set: run the tests through `cargo xtask test`"),
+    }
+}
+
+/// The same as a path.
+pub(crate) fn required_path(name: &str) -> PathBuf {
+    PathBuf::from(required(name))
+}
