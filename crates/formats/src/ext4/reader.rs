@@ -1,0 +1,1 @@
+//! Reads any ext4 file system back: walk, metadata, content, attributes.
