@@ -1,1 +1,27 @@
 //! The database: SQLite or PostgreSQL behind one set of statements.
+//!
+//! Owns the connections, transactions, migrations and every SQL text of Berth. Must not know
+//! images, HTTP or tasks beyond their rows: it stores nouns, others give them meaning.
+//!
+//! Entry points: [`Db::open`], [`Db::read`], [`Db::begin`], [`Session`], [`args!`], and one module per
+//! noun in [`repos`]. A statement is one `const` text for both engines, listed in its module's
+//! `STATEMENTS`, and [`statements`] hands all of them to the test that prepares each one.
+
+mod db;
+mod error;
+mod migrations;
+mod notify;
+mod open;
+mod page;
+pub mod repos;
+mod row;
+mod session;
+pub mod statements;
+mod value;
+
+pub use db::{Db, DbOptions, Engine};
+pub use error::{DbError, DbErrorKind};
+pub use page::{Page, contains_pattern};
+pub use row::Row;
+pub use session::Session;
+pub use value::Value;

@@ -32,8 +32,7 @@ const DUE: &str = "SELECT schedule_id, kind, payload, interval_ms, next_at FROM 
 
 const NEXT_AT: &str = "SELECT MIN(next_at) AS next_at FROM schedule";
 
-const MOVE_ON: &str =
-    "UPDATE schedule SET next_at = $3 WHERE schedule_id = $1 AND next_at = $2";
+const MOVE_ON: &str = "UPDATE schedule SET next_at = $3 WHERE schedule_id = $1 AND next_at = $2";
 
 /// Every statement of this file.
 pub const STATEMENTS: &[&str] = &[PUT, REMOVE, FIND, DUE, NEXT_AT, MOVE_ON];
@@ -56,19 +55,12 @@ pub async fn remove(session: &mut Session, schedule_id: &str) -> Result<bool, Db
     Ok(session.execute(REMOVE, args![schedule_id]).await? > 0)
 }
 
-pub async fn find(
-    session: &mut Session,
-    schedule_id: &str,
-) -> Result<Option<Schedule>, DbError> {
+pub async fn find(session: &mut Session, schedule_id: &str) -> Result<Option<Schedule>, DbError> {
     session.fetch_optional(FIND, args![schedule_id]).await?.map(|row| decode(&row)).transpose()
 }
 
 /// Up to `limit` schedules whose time has come, longest due first.
-pub async fn due(
-    session: &mut Session,
-    now: Millis,
-    limit: i64,
-) -> Result<Vec<Schedule>, DbError> {
+pub async fn due(session: &mut Session, now: Millis, limit: i64) -> Result<Vec<Schedule>, DbError> {
     session.fetch_all(DUE, args![now, limit]).await?.iter().map(decode).collect()
 }
 

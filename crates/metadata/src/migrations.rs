@@ -1,0 +1,29 @@
+//! The schema, embedded. Both engines have the same numbers; a test compares what they make.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use crate::Engine;
+
+/// Number, name, text for SQLite, text for PostgreSQL.
+pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
+    1,
+    "foundation",
+    include_str!("../../../migrations/sqlite/0001_foundation.sql"),
+    include_str!("../../../migrations/postgres/0001_foundation.sql"),
+)];
+
+/// The migrator of the engine.
+pub(crate) fn migrator(engine: Engine) -> Migrator {
+    let migration = |&(version, name, sqlite, postgres): &(i64, &'static str, _, _)| {
+        let sql: &'static str = match engine {
+            Engine::Sqlite => sqlite,
+            Engine::Postgres => postgres,
+        };
+        let kind = MigrationType::Simple;
+        Migration::new(version, Cow::Borrowed(name), kind, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
+}

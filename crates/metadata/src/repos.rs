@@ -1,0 +1,23 @@
+//! One module per noun: its row and every statement on it.
+
+pub use crate::page::Page;
+
+pub mod access_key;
+pub mod account;
+pub mod blob;
+pub mod build_rule;
+pub mod build_task;
+pub mod converted_layer;
+pub mod instance;
+pub mod manifest;
+pub mod namespace;
+pub mod repository;
+pub mod schedule;
+pub mod setting;
+pub mod subscription_result;
+pub mod subscription_rule;
+pub mod subscription_task;
+pub mod tag;
+pub mod task;
+pub mod task_log;
+pub mod upload;

@@ -1,0 +1,3 @@
+//! Results of subscription tasks, one per tag.
+
+pub const STATEMENTS: &[&str] = &[];

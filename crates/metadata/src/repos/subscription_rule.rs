@@ -1,0 +1,3 @@
+//! Artifact subscription rules.
+
+pub const STATEMENTS: &[&str] = &[];

@@ -1,0 +1,3 @@
+//! Artifact subscription tasks.
+
+pub const STATEMENTS: &[&str] = &[];

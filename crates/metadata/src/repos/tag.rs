@@ -1,0 +1,164 @@
+//! Tags of a repository.
+
+use berth_types::{Digest, Millis, Tag};
+
+use crate::{DbError, Page, Row, Session, args};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagRow {
+    pub repo_id: String,
+    pub name: Tag,
+    pub digest: Digest,
+    /// The tag that this one was derived from by a build.
+    pub derived_from: Option<String>,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+}
+
+/// A tag with what a list shows of its manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagDetail {
+    pub tag: TagRow,
+    pub media_type: String,
+    pub config_digest: Option<Digest>,
+    /// Bytes.
+    pub image_size: i64,
+    pub layer_count: i64,
+}
+
+macro_rules! columns {
+    () => {
+        "t.repo_id, t.name, t.digest, t.derived_from, t.created_at, t.updated_at"
+    };
+}
+macro_rules! detail {
+    () => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", m.media_type, m.config_digest, m.image_size, m.layer_count \
+             FROM tag t JOIN manifest m ON m.repo_id = t.repo_id AND m.digest = t.digest \
+             WHERE t.repo_id = $1"
+        )
+    };
+}
+
+const UPSERT: &str = "INSERT INTO tag (repo_id, name, digest, derived_from, created_at, updated_at) \
+    VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (repo_id, name) DO UPDATE SET \
+    digest = excluded.digest, derived_from = excluded.derived_from, \
+    updated_at = excluded.updated_at";
+const FIND: &str =
+    concat!("SELECT ", columns!(), " FROM tag t WHERE t.repo_id = $1 AND t.name = $2");
+const DETAIL: &str = concat!(detail!(), " AND t.name = $2");
+const LIST: &str = "SELECT name FROM tag WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3";
+const PAGE: &str = concat!(detail!(), " ORDER BY t.updated_at DESC, t.name LIMIT $2 OFFSET $3");
+const BY_DIGEST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tag t WHERE t.repo_id = $1 AND t.digest = $2 ORDER BY t.name"
+);
+const COUNT: &str = "SELECT COUNT(*) AS total FROM tag WHERE repo_id = $1";
+const DELETE: &str = "DELETE FROM tag WHERE repo_id = $1 AND name = $2";
+const DELETE_BY_DIGEST: &str = "DELETE FROM tag WHERE repo_id = $1 AND digest = $2";
+
+pub const STATEMENTS: &[&str] =
+    &[UPSERT, FIND, DETAIL, LIST, PAGE, BY_DIGEST, COUNT, DELETE, DELETE_BY_DIGEST];
+
+fn read(row: &Row) -> Result<TagRow, DbError> {
+    Ok(TagRow {
+        repo_id: row.text("repo_id")?,
+        name: row.parse("name")?,
+        digest: row.parse("digest")?,
+        derived_from: row.opt_text("derived_from")?,
+        created_at: row.int("created_at")?,
+        updated_at: row.int("updated_at")?,
+    })
+}
+
+fn read_detail(row: &Row) -> Result<TagDetail, DbError> {
+    Ok(TagDetail {
+        tag: read(row)?,
+        media_type: row.text("media_type")?,
+        config_digest: row.opt_parse("config_digest")?,
+        image_size: row.int("image_size")?,
+        layer_count: row.int("layer_count")?,
+    })
+}
+
+/// Makes the tag or moves it; the time of its birth stays.
+pub async fn upsert(
+    session: &mut Session,
+    repo_id: &str,
+    name: &Tag,
+    digest: &Digest,
+    derived_from: Option<&str>,
+    now: Millis,
+) -> Result<(), DbError> {
+    session.execute(UPSERT, args![repo_id, name, digest, derived_from, now]).await.map(drop)
+}
+
+pub async fn find(
+    session: &mut Session,
+    repo_id: &str,
+    name: &Tag,
+) -> Result<Option<TagRow>, DbError> {
+    session.fetch_optional(FIND, args![repo_id, name]).await?.as_ref().map(read).transpose()
+}
+
+pub async fn find_detail(
+    session: &mut Session,
+    repo_id: &str,
+    name: &Tag,
+) -> Result<Option<TagDetail>, DbError> {
+    let row = session.fetch_optional(DETAIL, args![repo_id, name]).await?;
+    row.as_ref().map(read_detail).transpose()
+}
+
+/// At most `limit` names after `after`, in byte order (OCI distribution-spec, "Listing Tags").
+pub async fn list(
+    session: &mut Session,
+    repo_id: &str,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Tag>, DbError> {
+    let rows = session.fetch_all(LIST, args![repo_id, after.unwrap_or(""), limit]).await?;
+    rows.iter().map(|row| row.parse("name")).collect()
+}
+
+/// A page, last moved first, and the number of all tags.
+pub async fn page(
+    session: &mut Session,
+    repo_id: &str,
+    page: Page,
+) -> Result<(Vec<TagDetail>, i64), DbError> {
+    let total = count(session, repo_id).await?;
+    let rows = session.fetch_all(PAGE, args![repo_id, page.limit(), page.offset()]).await?;
+    Ok((rows.iter().map(read_detail).collect::<Result<_, _>>()?, total))
+}
+
+/// The tags on a manifest, by name.
+pub async fn by_digest(
+    session: &mut Session,
+    repo_id: &str,
+    digest: &Digest,
+) -> Result<Vec<TagRow>, DbError> {
+    session.fetch_all(BY_DIGEST, args![repo_id, digest]).await?.iter().map(read).collect()
+}
+
+pub async fn count(session: &mut Session, repo_id: &str) -> Result<i64, DbError> {
+    session.fetch_one(COUNT, args![repo_id]).await?.int("total")
+}
+
+/// `false` when there was none.
+pub async fn delete(session: &mut Session, repo_id: &str, name: &Tag) -> Result<bool, DbError> {
+    Ok(session.execute(DELETE, args![repo_id, name]).await? == 1)
+}
+
+/// Deletes the tags on a manifest and tells how many there were.
+pub async fn delete_by_digest(
+    session: &mut Session,
+    repo_id: &str,
+    digest: &Digest,
+) -> Result<u64, DbError> {
+    session.execute(DELETE_BY_DIGEST, args![repo_id, digest]).await
+}
