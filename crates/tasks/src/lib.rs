@@ -1,1 +1,50 @@
-//! Durable tasks: leased, fenced, cancellable, prioritised, logged. Knows no images.
+//! Durable tasks: leased, fenced, cancellable, prioritised, logged.
+//!
+//! Owns the life of a task from enqueue to its end: claiming with a lease, heartbeats, retry with
+//! backoff, cancellation, recovery of tasks whose worker died, log lines, schedules. Must not know
+//! what a task is about; the crates that do register a [`Handler`] per kind.
+//!
+//! The rule that everything rests on: a claim raises the task's attempt number, and every write of
+//! a worker names (task, attempt) and touches a RUNNING row only. A worker that lost its lease can
+//! therefore change nothing, whatever it still believes. Handlers get the same guarantee for their
+//! own rows by writing them in the transaction of [`TaskHandle::fenced`].
+//!
+//! Leases are times of the workers' clocks, so workers of one database keep their clocks within a
+//! fraction of the lease; a clock that is off costs repeated attempts, never a second completion.
+//!
+//! Entry points: [`enqueue`], [`request_cancel`], [`get`], [`log_page`], [`Handler`],
+//! [`TaskHandle`], [`Runner`], [`Scheduler`].
+
+mod attempt;
+mod backoff;
+mod end;
+mod error;
+mod handle;
+mod handler;
+mod log;
+mod queue;
+mod reaper;
+mod runner;
+mod schedule;
+mod supervise;
+mod watch;
+
+pub use berth_metadata::repos::task::{Task as TaskRow, TaskState};
+pub use error::{TaskError, TaskErrorKind};
+pub use handle::{StopReason, TaskHandle};
+pub use handler::{End, Handler, TaskFailure};
+pub use queue::{
+    CancelOutcome, Enqueued, LogLine, NewTask, TaskView, enqueue, get, log_page, request_cancel,
+    request_cancel_in,
+};
+pub use runner::{Runner, RunnerConfig};
+pub use schedule::{Fire, Scheduler};
+
+/// Notified after a commit that made a task ready.
+pub const TASKS_CHANNEL: &str = "berth_tasks";
+
+/// Notified after a commit that requested a cancellation.
+pub const CANCEL_CHANNEL: &str = "berth_task_cancel";
+
+/// Notified when a schedule was added or changed.
+pub const SCHEDULES_CHANNEL: &str = "berth_schedules";

@@ -3,8 +3,7 @@
 
 use berth_types::Millis;
 
-use crate::repos::Page;
-use crate::{DbError, Session, args};
+use crate::{DbError, Page, Session, args};
 
 /// A row of `task_log`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub async fn list(
         None => return Ok((Vec::new(), 0)),
     };
     // Numbers are contiguous from 1, so a page is a range of them.
-    let rows = session.fetch_all(LIST, args![task_id, page.offset(), page.size]).await?;
+    let rows = session.fetch_all(LIST, args![task_id, page.offset(), page.limit()]).await?;
     let lines = rows
         .iter()
         .map(|row| {
