@@ -1,2 +1,47 @@
-//! Tasks of the repository.
-fn main() {}
+//! Tasks of the repository: `cargo xtask test` prepares what the tests need and runs them all,
+//! `cargo xtask check` holds the rules of the house that no compiler knows.
+//!
+//! Owns set-up and orchestration only. Must not depend on the product's crates, so that it builds
+//! within seconds whatever state they are in.
+//!
+//! Entry points: [`test::run`], [`check::run`].
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on the terminal")]
+
+mod check;
+mod services;
+mod setup;
+mod shell;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Tasks of the Berth repository.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need, then format check, house rules, clippy and every test.
+    Test(test::Options),
+    /// Check the house rules: direction of dependencies, file length, crate heads.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Test(options) => test::run(&options),
+        Task::Check => check::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

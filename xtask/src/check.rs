@@ -1,0 +1,17 @@
+//! The house rules that no compiler knows.
+
+mod files;
+mod layers;
+
+use anyhow::{Result, bail};
+
+/// Runs every check and reports all that is wrong at once.
+pub(crate) fn run() -> Result<()> {
+    let mut faults = layers::faults()?;
+    faults.extend(files::faults()?);
+    if faults.is_empty() {
+        println!("xtask: house rules hold");
+        return Ok(());
+    }
+    bail!("house rules are broken:\n  {}", faults.join("\n  "))
+}

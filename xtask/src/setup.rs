@@ -1,0 +1,87 @@
+//! Everything that the tests need and a fresh machine lacks.
+//!
+//! What takes long to fetch or build lands once in one cache folder outside `target`
+//! (`BERTH_TEST_CACHE`, by default `~/.cache/berth-test`), by name and version.
+
+mod packages;
+mod python;
+mod rootfs;
+mod tools;
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// How much of the outer world a run needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// PostgreSQL and S3: all that the suites of single crates talk to.
+    Services,
+    /// And clients, container engines, SDKs and source images: what the end-to-end stories use.
+    Everything,
+}
+
+/// Variables for the tests, in the order in which they were prepared.
+pub(crate) type Variables = Vec<(&'static str, String)>;
+
+/// Installs what is missing; returns the variables that tell the tests where it is.
+pub(crate) fn prepare(extent: Extent) -> Result<Variables> {
+    packages::install(extent)?;
+    let cache = Cache::open()?;
+    let mut variables = vec![("BERTH_TEST_MINIO", text(&tools::minio(&cache)?))];
+    if extent == Extent::Everything {
+        variables.push(("BERTH_TEST_CRANE", text(&tools::crane(&cache)?)));
+        variables.push(("BERTH_TEST_PYTHON", text(&python::environment(&cache)?)));
+        variables.push(("BERTH_TEST_PYTHON_TREE", text(&python::package_tree(&cache)?)));
+        variables.push(("BERTH_TEST_ROOTFS", text(&rootfs::tar(&cache)?)));
+    }
+    Ok(variables)
+}
+
+/// The folder in which tools and fixtures are kept between runs.
+pub(crate) struct Cache(PathBuf);
+
+impl Cache {
+    fn open() -> Result<Cache> {
+        let folder = match std::env::var_os("BERTH_TEST_CACHE") {
+            Some(folder) => PathBuf::from(folder),
+            None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
+                .join(".cache/berth-test"),
+        };
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the cache folder {}", folder.display()))?;
+        Ok(Cache(folder))
+    }
+
+    /// The folder `name`, filled by `make` when it is not there yet. A half-made folder never takes
+    /// the name: `make` works beside it and the result is renamed.
+    fn entry(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let folder = self.0.join(name);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        println!("xtask: preparing {name} (kept in {})", self.0.display());
+        let partial = self.0.join(format!("{name}.partial-{}", std::process::id()));
+        std::fs::create_dir_all(&partial)?;
+        let made = make(&partial).with_context(|| format!("cannot prepare {name}"));
+        if made.is_ok() && std::fs::rename(&partial, &folder).is_err() && !folder.is_dir() {
+            anyhow::bail!("cannot rename {} to {}", partial.display(), folder.display());
+        }
+        if partial.exists() {
+            drop(std::fs::remove_dir_all(&partial));
+        }
+        made.map(|()| folder)
+    }
+}
+
+/// A short name for a list of versions, the same on every machine (FNV-1a).
+fn fingerprint(words: &[&str]) -> String {
+    let bytes = words.iter().flat_map(|word| word.bytes().chain([0]));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
