@@ -1,1 +1,30 @@
-//! Who is calling and may they: signatures, access keys, tokens, authorisation.
+//! Who is calling, and may they.
+//!
+//! Owns request signatures (ACS3-HMAC-SHA256 and HMAC-SHA1), access keys at rest, docker bearer
+//! tokens, temporary registry passwords, the authorisation decision and the first start. Must not
+//! know a router, an operation of the API, or what a repository holds.
+//!
+//! Entry points: [`Auth`] for everything at run time, [`bootstrap`](bootstrap::bootstrap) for the
+//! first start, [`signature::acs3::sign`] for clients.
+
+pub mod access;
+pub mod bootstrap;
+pub mod encoding;
+mod error;
+mod keyring;
+mod master_key;
+mod nonce;
+mod service;
+pub mod signature;
+mod temp_password;
+mod token;
+
+pub use access::{Access, Denied};
+pub use bootstrap::{Bootstrap, BootstrapConfig, RootCredentials};
+pub use error::{AuthError, LoginError, TokenError};
+pub use keyring::{AccessKey, KeyStatus, Keyring};
+pub use master_key::{MasterKey, MasterKeyError};
+pub use nonce::{NonceCache, NonceOutcome};
+pub use service::{Auth, AuthConfig};
+pub use temp_password::{TEMP_USERNAME, TempPassword};
+pub use token::{Grant, IssuedToken, TokenClaims, service_name};
