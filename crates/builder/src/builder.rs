@@ -1,0 +1,59 @@
+//! The service object.
+
+use std::sync::Arc;
+
+use berth_artifacts::Artifacts;
+use berth_tasks::Handler;
+use berth_types::Millis;
+
+use crate::config::BuildConfig;
+use crate::handler::BuildHandler;
+use crate::scratch::Scratch;
+
+/// The queue that build workers take their tasks from.
+pub(crate) const QUEUE: &str = "build";
+
+/// Rules, tasks and the work itself. Cheap to clone.
+#[derive(Clone)]
+pub struct Builder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    artifacts: Artifacts,
+    config: BuildConfig,
+    scratch: Scratch,
+}
+
+impl Builder {
+    /// # Errors
+    /// When the scratch folder cannot be made.
+    pub fn new(artifacts: Artifacts, config: BuildConfig) -> std::io::Result<Self> {
+        let scratch = Scratch::open(&config.scratch)?;
+        Ok(Self { inner: Arc::new(Inner { artifacts, config, scratch }) })
+    }
+
+    /// The queue of the handlers.
+    pub const QUEUE: &'static str = QUEUE;
+
+    /// What the task runner runs.
+    pub fn handlers(&self) -> Vec<Arc<dyn Handler>> {
+        vec![Arc::new(BuildHandler::new(self.clone()))]
+    }
+
+    pub(crate) fn artifacts(&self) -> &Artifacts {
+        &self.inner.artifacts
+    }
+
+    pub(crate) fn config(&self) -> &BuildConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.inner.scratch
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.inner.artifacts.clock.now()
+    }
+}

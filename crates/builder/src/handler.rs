@@ -1,0 +1,249 @@
+//! The work of one build task.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use berth_artifacts::PushOptions;
+use berth_formats::overlaybd::{Algorithm, Cancel, Limits, Options};
+use berth_metadata::Session;
+use berth_metadata::repos::{build_task, manifest, repository, tag};
+use berth_tasks::{Handler, StopReason, TaskFailure, TaskHandle};
+use berth_types::{Ctx, Digest, Reference, Tag};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::builder::Builder;
+use crate::image::{ConvertError, ConvertedImage, Settings, convert_image};
+use crate::parameters::BuildType;
+use crate::store::TaskStore;
+use crate::target::{accelerated_tag, containerd_accelerated_tag};
+
+/// The kind of build tasks in the task engine.
+pub(crate) const KIND: &str = "build";
+
+/// What a build task is enqueued with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BuildPayload {
+    pub(crate) instance_id: String,
+    pub(crate) repo_id: String,
+    pub(crate) source_tag: String,
+    pub(crate) source_digest: Digest,
+    pub(crate) build_type: BuildType,
+}
+
+pub(crate) struct BuildHandler {
+    builder: Builder,
+}
+
+impl BuildHandler {
+    pub(crate) fn new(builder: Builder) -> Self {
+        Self { builder }
+    }
+}
+
+#[async_trait]
+impl Handler for BuildHandler {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn run(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
+        let payload: BuildPayload = task.payload()?;
+        let build = Build { builder: &self.builder, task, payload: &payload };
+        build.run().await
+    }
+}
+
+struct Build<'a> {
+    builder: &'a Builder,
+    task: &'a TaskHandle,
+    payload: &'a BuildPayload,
+}
+
+impl Build<'_> {
+    async fn run(&self) -> Result<(), TaskFailure> {
+        let (task, payload) = (self.task, self.payload);
+        task.log("Start Build").await;
+        task.log(format!(
+            "Source {}:{} {}, attempt {}",
+            payload.repo_id,
+            payload.source_tag,
+            payload.source_digest,
+            task.attempt()
+        ))
+        .await;
+        let source = {
+            let mut session = self.builder.artifacts().db.read().await?;
+            manifest::find(&mut session, &payload.repo_id, &payload.source_digest).await?
+        };
+        let Some(source) = source else {
+            return Err(TaskFailure::Permanent(format!(
+                "the source manifest {} was deleted before it was built",
+                payload.source_digest
+            )));
+        };
+        let store = Arc::new(TaskStore::new(self.builder.clone(), task.clone(), &payload.repo_id));
+        let outcome = match self.convert(&store, source.media_type, source.content).await {
+            Ok(converted) => self.publish(&converted).await,
+            Err(error) => Err(error),
+        };
+        match &outcome {
+            Err(TaskFailure::Permanent(_)) => store.discard().await,
+            Err(TaskFailure::Canceled)
+                if task.stop_reason() == Some(StopReason::CancelRequested) =>
+            {
+                store.discard().await;
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    async fn convert(
+        &self,
+        store: &Arc<TaskStore>,
+        media_type: String,
+        content: Vec<u8>,
+    ) -> Result<ConvertedImage, TaskFailure> {
+        let cancel = Cancel::new();
+        let watcher = tokio::spawn({
+            let (stop, cancel) = (self.task.cancelled(), cancel.clone());
+            async move {
+                stop.cancelled().await;
+                cancel.cancel();
+            }
+        });
+        let (store, builder) = (Arc::clone(store), self.builder.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let config = builder.config();
+            let folder = builder
+                .scratch()
+                .build_folder()
+                .map_err(|error| ConvertError::Transient(format!("scratch folder: {error}")))?;
+            let settings = Settings {
+                options: Options {
+                    algorithm: Algorithm::Lz4,
+                    block_size: 4096,
+                    virtual_size: config.virtual_size,
+                },
+                limits: Limits { max_bytes: config.max_layer_bytes, ..Limits::default() },
+                threads: config.threads,
+                folder: folder.path(),
+                cancel: &cancel,
+            };
+            convert_image(store.as_ref(), &media_type, &content, &settings)
+        });
+        let converted = work.await;
+        watcher.abort();
+        if !matches!(converted, Ok(Ok(_))) {
+            self.task.check()?;
+        }
+        match converted {
+            Ok(Ok(converted)) => Ok(converted),
+            Ok(Err(ConvertError::Canceled)) => Err(TaskFailure::Canceled),
+            Ok(Err(ConvertError::Transient(reason))) => Err(TaskFailure::Transient(reason)),
+            Ok(Err(ConvertError::Broken(reason))) => Err(TaskFailure::Permanent(reason)),
+            Err(panic) => Err(TaskFailure::Permanent(format!("the converter failed: {panic}"))),
+        }
+    }
+
+    /// Writes manifests, tags and the end of the task in one fenced transaction.
+    async fn publish(&self, converted: &ConvertedImage) -> Result<(), TaskFailure> {
+        let (task, payload) = (self.task, self.payload);
+        let source_tag: Tag = payload
+            .source_tag
+            .parse()
+            .map_err(|error| TaskFailure::Permanent(format!("source tag: {error}")))?;
+        task.log(format!(
+            "Target {} {}: {} layers, {} bytes",
+            accelerated_tag(source_tag.as_str()),
+            converted.root.digest,
+            converted.layer_count,
+            converted.size
+        ))
+        .await;
+        let mut session = task.fenced().await?;
+        let repository = self.still_wanted(&mut session, &source_tag).await?;
+        let ctx = Ctx::system("");
+        let artifacts = self.builder.artifacts();
+        for child in &converted.children {
+            let options = PushOptions::default();
+            let reference = Reference::Digest(child.digest.clone());
+            let body = Bytes::from(child.bytes.clone());
+            artifacts
+                .push_manifest_in(
+                    &mut session,
+                    &ctx,
+                    &repository,
+                    &reference,
+                    Some(&child.media_type),
+                    body,
+                    &options,
+                )
+                .await
+                .map_err(push_failure)?;
+        }
+        let root = &converted.root;
+        for name in
+            [accelerated_tag(source_tag.as_str()), containerd_accelerated_tag(source_tag.as_str())]
+        {
+            let name: Tag = name.parse().map_err(|_| {
+                TaskFailure::Permanent(format!(
+                    "the target tag `{name}` is longer than a tag may be"
+                ))
+            })?;
+            let options = PushOptions {
+                derived_from: Some(source_tag.clone()),
+                override_immutable: true,
+                ..PushOptions::default()
+            };
+            let body = Bytes::from(root.bytes.clone());
+            artifacts
+                .push_manifest_in(
+                    &mut session,
+                    &ctx,
+                    &repository,
+                    &Reference::Tag(name),
+                    Some(&root.media_type),
+                    body,
+                    &options,
+                )
+                .await
+                .map_err(push_failure)?;
+        }
+        let size = i64::try_from(converted.size).unwrap_or(i64::MAX);
+        let layers = i64::try_from(converted.layer_count).unwrap_or(i64::MAX);
+        build_task::set_target(&mut session, task.id(), &root.digest, size, layers).await?;
+        task.log("Build Success").await;
+        task.complete(session).await
+    }
+
+    /// The repository, if the source tag still names what was built: an older build that ends late
+    /// must not take the tags of a newer one.
+    async fn still_wanted(
+        &self,
+        session: &mut Session,
+        source_tag: &Tag,
+    ) -> Result<repository::Repository, TaskFailure> {
+        let payload = self.payload;
+        let gone = |what: &str| TaskFailure::Permanent(format!("{what} while it was being built"));
+        let repository = repository::find_by_id(session, &payload.repo_id)
+            .await?
+            .ok_or_else(|| gone("the repository was deleted"))?;
+        let current = tag::find(session, &payload.repo_id, source_tag)
+            .await?
+            .ok_or_else(|| gone(&format!("tag {source_tag} was deleted")))?;
+        if current.digest == payload.source_digest {
+            Ok(repository)
+        } else {
+            Err(gone(&format!("tag {source_tag} moved to {}", current.digest)))
+        }
+    }
+}
+
+fn push_failure(error: berth_artifacts::ArtifactError) -> TaskFailure {
+    match error {
+        berth_artifacts::ArtifactError::Database(error) => error.into(),
+        other => TaskFailure::Permanent(format!("the target manifest was refused: {other}")),
+    }
+}

@@ -1,0 +1,201 @@
+//! The server's own store as a conversion sees it: source and target in one repository.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Mutex;
+
+use berth_metadata::repos::{blob, converted_layer, manifest};
+use berth_oci::{Descriptor, MAX_CONFIG_BYTES};
+use berth_tasks::{TaskFailure, TaskHandle};
+use berth_types::{Ctx, Digest};
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use tokio::runtime::Handle;
+
+use crate::builder::Builder;
+use crate::image::{ImageStore, Progress, StoreError};
+use crate::source::BlockingReader;
+use crate::target::{Document, TargetLayer};
+
+pub(crate) struct TaskStore {
+    builder: Builder,
+    task: TaskHandle,
+    repo_id: String,
+    runtime: Handle,
+    /// What this attempt added: chain key (none for a config) and digest.
+    added: Mutex<Vec<(Option<String>, Digest)>>,
+}
+
+impl TaskStore {
+    /// Made inside the runtime, used outside of it.
+    pub(crate) fn new(builder: Builder, task: TaskHandle, repo_id: &str) -> Self {
+        Self {
+            builder,
+            task,
+            repo_id: repo_id.to_owned(),
+            runtime: Handle::current(),
+            added: Mutex::default(),
+        }
+    }
+
+    /// Takes back what this attempt stored, so that a build that ends without a result leaves
+    /// nothing behind. What somebody else came to use meanwhile stays.
+    pub(crate) async fn discard(&self) {
+        let added = self.added.lock().map(|mut added| std::mem::take(&mut *added));
+        for (chain, digest) in added.unwrap_or_default() {
+            if let Err(error) = self.discard_one(chain.as_deref(), &digest).await {
+                tracing::warn!(%digest, %error, "could not take back a blob of an ended build");
+            }
+        }
+    }
+
+    async fn discard_one(&self, chain: Option<&str>, digest: &Digest) -> Result<(), StoreError> {
+        let artifacts = self.builder.artifacts();
+        if let Some(chain) = chain {
+            let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
+            converted_layer::delete(&mut session, chain, digest)
+                .await
+                .map_err(StoreError::transient)?;
+            session.commit().await.map_err(StoreError::transient)?;
+        }
+        artifacts.discard_blob(&self.repo_id, digest).await.map(drop).map_err(StoreError::transient)
+    }
+
+    fn note_added(&self, chain: Option<&str>, digest: &Digest) {
+        if let Ok(mut added) = self.added.lock() {
+            added.push((chain.map(str::to_owned), digest.clone()));
+        }
+    }
+
+    async fn find_blob(&self, digest: &Digest) -> Result<blob::Blob, StoreError> {
+        let mut session =
+            self.builder.artifacts().db.read().await.map_err(StoreError::transient)?;
+        blob::find_in_repo(&mut session, &self.repo_id, digest)
+            .await
+            .map_err(StoreError::transient)?
+            .ok_or_else(|| StoreError::permanent(format!("blob {digest} is not in the repository")))
+    }
+
+    async fn store_layer_async(
+        &self,
+        chain: &str,
+        layer: &TargetLayer,
+        file: &Path,
+    ) -> Result<(), StoreError> {
+        let artifacts = self.builder.artifacts();
+        artifacts
+            .import_file(&Ctx::system(""), &self.repo_id, &layer.digest, file, layer.size)
+            .await
+            .map_err(StoreError::transient)?;
+        self.note_added(Some(chain), &layer.digest);
+        let row = converted_layer::ConvertedLayer {
+            chain: chain.to_owned(),
+            digest: layer.digest.clone(),
+            size: i64::try_from(layer.size).unwrap_or(i64::MAX),
+            created_at: self.builder.now(),
+        };
+        let mut session = self.task.fenced().await.map_err(|error| stopped(&error))?;
+        converted_layer::insert(&mut session, &row).await.map_err(StoreError::transient)?;
+        session.commit().await.map_err(StoreError::transient)
+    }
+
+    /// A layer of an earlier build, linked into this repository, if its bytes are still there.
+    async fn converted_layer_async(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError> {
+        let artifacts = self.builder.artifacts();
+        let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
+        let found =
+            converted_layer::find(&mut session, chain).await.map_err(StoreError::transient)?;
+        let Some((digest, size)) = found else { return Ok(None) };
+        let blob = blob::find(&mut session, &digest).await.map_err(StoreError::transient)?;
+        let Some(blob) = blob else { return Ok(None) };
+        let whole = artifacts.store.size(&blob.storage_key).await.ok();
+        if whole != u64::try_from(size).ok() {
+            return Ok(None);
+        }
+        blob::link(&mut session, &self.repo_id, &digest, self.builder.now())
+            .await
+            .map_err(StoreError::transient)?;
+        session.commit().await.map_err(StoreError::transient)?;
+        Ok(whole.map(|size| TargetLayer { digest, size }))
+    }
+}
+
+impl ImageStore for TaskStore {
+    fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let found = self.runtime.block_on(async {
+            let mut session = self.builder.artifacts().db.read().await?;
+            manifest::find(&mut session, &self.repo_id, digest).await
+        });
+        let found = found.map_err(StoreError::transient)?;
+        found.map(|manifest| manifest.content).ok_or_else(|| {
+            StoreError::permanent(format!("manifest {digest} is not in the repository"))
+        })
+    }
+
+    fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
+        self.runtime.block_on(async {
+            let blob = self.find_blob(&descriptor.digest).await?;
+            if usize::try_from(blob.size).is_ok_and(|size| size > MAX_CONFIG_BYTES) {
+                return Err(StoreError::permanent(format!(
+                    "config {} has {} bytes; it may have {MAX_CONFIG_BYTES}",
+                    blob.digest, blob.size
+                )));
+            }
+            let size = u64::try_from(blob.size).unwrap_or_default();
+            let store = &self.builder.artifacts().store;
+            let stream =
+                store.read(&blob.storage_key, 0..size).await.map_err(StoreError::transient)?;
+            stream
+                .try_fold(Vec::new(), |mut bytes, chunk| async move {
+                    bytes.extend_from_slice(&chunk);
+                    Ok(bytes)
+                })
+                .await
+                .map_err(StoreError::transient)
+        })
+    }
+
+    fn open_layer(&self, layer: &Descriptor) -> io::Result<Box<dyn Read + Send + '_>> {
+        let stream = self.runtime.block_on(async {
+            let blob = self.find_blob(&layer.digest).await?;
+            let size = u64::try_from(blob.size).unwrap_or_default();
+            let store = &self.builder.artifacts().store;
+            store.read(&blob.storage_key, 0..size).await.map_err(StoreError::transient)
+        });
+        let stream = stream.map_err(io::Error::other)?;
+        Ok(Box::new(BlockingReader::new(self.runtime.clone(), stream)))
+    }
+
+    fn converted_layer(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError> {
+        self.runtime.block_on(self.converted_layer_async(chain))
+    }
+
+    fn store_layer(&self, chain: &str, layer: &TargetLayer, file: &Path) -> Result<(), StoreError> {
+        self.runtime.block_on(self.store_layer_async(chain, layer, file))
+    }
+
+    fn store_config(&self, config: &Document) -> Result<(), StoreError> {
+        let body = Bytes::from(config.bytes.clone());
+        let stored = self.runtime.block_on(self.builder.artifacts().put_bytes(
+            &Ctx::system(""),
+            &self.repo_id,
+            &config.digest,
+            body,
+        ));
+        stored.map_err(StoreError::transient)?;
+        self.note_added(None, &config.digest);
+        Ok(())
+    }
+
+    fn log(&self, line: String) {
+        self.runtime.block_on(self.task.log(line));
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.task.progress(serde_json::to_value(progress).unwrap_or_default());
+    }
+}
+
+fn stopped(failure: &TaskFailure) -> StoreError {
+    StoreError::transient(failure)
+}

@@ -1,0 +1,72 @@
+//! A push to a repository with a rule makes a build task, in the push's own transaction.
+
+use async_trait::async_trait;
+use berth_artifacts::{ArtifactError, PushListener, TagPush, is_derived_tag};
+use berth_metadata::Session;
+use berth_metadata::repos::namespace::Namespace;
+use berth_metadata::repos::repository::Repository;
+use berth_metadata::repos::{build_rule, manifest};
+
+use crate::builder::Builder;
+use crate::error::BuildError;
+use crate::parameters::Parameters;
+use crate::plan;
+use crate::rules::{ARTIFACT_TYPE, SCOPE_REPOSITORY, insert_rule};
+use crate::tasks::{BuildRequest, enqueue};
+
+#[async_trait]
+impl PushListener for Builder {
+    async fn tag_pushed(&self, session: &mut Session, push: &TagPush) -> Result<(), ArtifactError> {
+        if push.derived_from.is_some() || is_derived_tag(push.tag.as_str()) {
+            return Ok(());
+        }
+        let repo_id = &push.repository.repo_id;
+        let rule =
+            build_rule::find_by_scope(session, SCOPE_REPOSITORY, repo_id, ARTIFACT_TYPE).await?;
+        let Some(rule) = rule else { return Ok(()) };
+        let Some(manifest) = manifest::find(session, repo_id, &push.digest).await? else {
+            return Ok(());
+        };
+        if let Err(reason) = plan::check_buildable(&manifest.media_type, &manifest.content) {
+            tracing::debug!(%repo_id, tag = %push.tag, %reason, "not an image: nothing to build");
+            return Ok(());
+        }
+        let request = BuildRequest {
+            instance_id: &push.instance_id,
+            repo_id,
+            rule_id: Some(rule.rule_id),
+            tag: &push.tag,
+            digest: &push.digest,
+            size: push.image_size,
+            layer_count: push.layer_count,
+            parameters: &Parameters::from_json(&rule.parameters),
+        };
+        enqueue(session, &request, self.config().max_attempts, self.now())
+            .await
+            .map(drop)
+            .map_err(listener_error)
+    }
+
+    /// A namespace whose default configuration asks for it gives its repositories a rule at birth.
+    async fn repository_created(
+        &self,
+        session: &mut Session,
+        namespace: &Namespace,
+        repository: &Repository,
+    ) -> Result<(), ArtifactError> {
+        let Some(parameters) = &namespace.build_rule_parameters else { return Ok(()) };
+        let parameters = Parameters::from_json(parameters);
+        insert_rule(session, &repository.instance_id, &repository.repo_id, &parameters, self.now())
+            .await
+            .map(drop)
+            .map_err(listener_error)
+    }
+}
+
+fn listener_error(error: BuildError) -> ArtifactError {
+    match error {
+        BuildError::Database(error) => error.into(),
+        BuildError::Artifact(error) => error,
+        other => ArtifactError::Listener(other.to_string()),
+    }
+}
