@@ -8,6 +8,7 @@
 //! Entry points: [`ManifestView`], [`ConfigView`], [`Descriptor`], [`media_type`],
 //! [`client::RegistryClient`].
 
+pub mod client;
 mod config;
 mod descriptor;
 mod manifest;

@@ -1,0 +1,189 @@
+//! Which addresses may be contacted: public unicast ones, and what the operator lists.
+//!
+//! The tables are IANA's special-purpose registries (RFC 6890 and its updates).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// The address rule of one client.
+#[derive(Debug, Clone, Default)]
+pub struct Allow {
+    nets: Vec<IpNet>,
+}
+
+impl Allow {
+    /// Public addresses and those in `nets`.
+    pub fn new(nets: Vec<IpNet>) -> Self {
+        Self { nets }
+    }
+
+    /// Whether the address may be contacted. Forms that stand for an IPv4 address (mapped, NAT64)
+    /// are judged as that address.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        let embedded = embedded_v4(address).map(IpAddr::V4);
+        let listed = |one: &IpAddr| self.nets.iter().any(|net| net.contains(one));
+        let judged = embedded.unwrap_or(address);
+        listed(&judged) || listed(&address) || is_public_unicast(judged)
+    }
+}
+
+/// The IPv4 address behind `::ffff:a.b.c.d` and `64:ff9b::a.b.c.d`.
+fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(v6) = address else { return None };
+    if let Some(v4) = v6.to_ipv4_mapped() {
+        return Some(v4);
+    }
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
+}
+
+fn is_public_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    match address.octets() {
+        // This network, private, loopback.
+        [0 | 10 | 127, ..] => false,
+        // Shared address space of carrier-grade NAT.
+        [100, second, ..] if second & 0xc0 == 64 => false,
+        // Link-local, cloud metadata services among them.
+        [169, 254, ..] => false,
+        [172, second, ..] if second & 0xf0 == 16 => false,
+        // Protocol assignments, documentation, the former 6to4 relays, private.
+        [192, 0, 0 | 2, _] | [192, 88, 99, _] | [192, 168, ..] => false,
+        // Benchmarking, documentation.
+        [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => false,
+        // Multicast, reserved, broadcast.
+        [first, ..] => first < 224,
+    }
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    match address.segments() {
+        // Teredo, ORCHID and other protocol assignments: 2001::/23.
+        [0x2001, second, ..] if second < 0x200 => false,
+        // Documentation; 6to4, which stands for an IPv4 address.
+        [0x2001, 0xdb8, ..] | [0x2002, ..] => false,
+        [0x3fff, second, ..] if second < 0x1000 => false,
+        // The only global unicast range in use is 2000::/3; ::, ::1, fc00::/7, fe80::/10, fec0::/10
+        // and ff00::/8 are all outside.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: &[&str] = &[
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "100.64.0.1",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.9.9.9",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.8",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.7",
+        "203.0.113.7",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::8.8.8.8",
+        "::ffff:127.0.0.1",
+        "::ffff:10.1.2.3",
+        "::ffff:169.254.169.254",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::192.168.0.1",
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:10::1",
+        "2001:db8::1",
+        "2002:7f00:1::1",
+        "3fff::1",
+        "fc00::1",
+        "fd12:3456::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ];
+
+    const PUBLIC: &[&str] = &[
+        "1.1.1.1",
+        "8.8.8.8",
+        "100.63.255.255",
+        "100.128.0.1",
+        "172.15.0.1",
+        "172.32.0.1",
+        "192.0.1.1",
+        "198.20.0.1",
+        "223.255.255.254",
+        "::ffff:8.8.8.8",
+        "64:ff9b::8.8.8.8",
+        "2001:200::1",
+        "2606:4700::6810:84e5",
+        "2a00:1450:4001::200e",
+    ];
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn only_public_unicast_without_a_list() {
+        let allow = Allow::default();
+        for address in REFUSED {
+            assert!(!allow.permits(ip(address)), "{address}");
+        }
+        for address in PUBLIC {
+            assert!(allow.permits(ip(address)), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_list_opens_what_it_names() {
+        let nets = ["127.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect(net));
+        let allow = Allow::new(nets.to_vec());
+        for address in ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "fd00::1"] {
+            assert!(allow.permits(ip(address)), "{address}");
+        }
+        for address in ["10.0.0.1", "::1", "169.254.169.254", "fe80::1"] {
+            assert!(!allow.permits(ip(address)), "{address}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_mapped_address_is_judged_as_itself(bits: u32) {
+            let v4 = Ipv4Addr::from_bits(bits);
+            let allow = Allow::default();
+            let mapped = IpAddr::V6(v4.to_ipv6_mapped());
+            proptest::prop_assert_eq!(allow.permits(IpAddr::V4(v4)), allow.permits(mapped));
+            proptest::prop_assert!(!allow.permits(IpAddr::V4(v4)) || !v4.is_private());
+        }
+    }
+}

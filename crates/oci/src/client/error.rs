@@ -1,0 +1,85 @@
+//! What can go wrong between Berth and another registry.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The classes of failure that callers act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientErrorKind {
+    /// The address is one that the operator has not allowed.
+    Refused,
+    NotFound,
+    /// Credentials are missing, wrong, or may not do this.
+    Unauthorized,
+    /// Worth another try later.
+    Transient,
+    /// The other side said something that cannot be taken.
+    Invalid,
+    /// The configuration of this client is wrong.
+    Config,
+}
+
+/// A failed exchange with another registry. `what` names the object, as in ``manifest `v1` ``.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    #[error(
+        "address {address} of {host} is not a public one; the operator can allow it in upstream.allow"
+    )]
+    Refused { host: String, address: IpAddr },
+    #[error("{host} cannot be reached: {reason}")]
+    Unreachable { host: String, reason: String },
+    #[error("{what} not found at source{message}")]
+    NotFound { what: String, message: String },
+    #[error("{host} did not authorise reading {what}{message}")]
+    Unauthorized { host: String, what: String, message: String },
+    #[error("{host} limits the rate of requests{}", retry_text(*.retry_after))]
+    RateLimited { host: String, retry_after: Option<Duration> },
+    #[error("{host} answered {status} for {what}{message}")]
+    Status { host: String, what: String, status: u16, message: String },
+    #[error("{host} named the token server `{realm}`, which is not used: {reason}")]
+    Realm { host: String, realm: String, reason: &'static str },
+    #[error("{what}: not following to `{target}`: {reason}")]
+    Redirect { what: String, target: String, reason: &'static str },
+    #[error("{what}: {reason}")]
+    Protocol { what: String, reason: String },
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge { what: String, limit: u64 },
+    #[error("{what} broke off after {offset} bytes: {reason}")]
+    Broken { what: String, offset: u64, reason: String },
+    #[error("{what} has digest {actual} instead of {expected}")]
+    Digest { what: String, expected: String, actual: String },
+    #[error("upstream configuration: {0}")]
+    Config(String),
+}
+
+impl ClientError {
+    pub fn kind(&self) -> ClientErrorKind {
+        match self {
+            Self::Refused { .. } => ClientErrorKind::Refused,
+            Self::NotFound { .. } => ClientErrorKind::NotFound,
+            Self::Unauthorized { .. } => ClientErrorKind::Unauthorized,
+            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Broken { .. } => {
+                ClientErrorKind::Transient
+            }
+            Self::Status { status, .. } if *status >= 500 || *status == 408 => {
+                ClientErrorKind::Transient
+            }
+            Self::Status { .. }
+            | Self::Realm { .. }
+            | Self::Redirect { .. }
+            | Self::Protocol { .. }
+            | Self::TooLarge { .. }
+            | Self::Digest { .. } => ClientErrorKind::Invalid,
+            Self::Config(_) => ClientErrorKind::Config,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
+        self.kind() == ClientErrorKind::Transient
+    }
+}
+
+fn retry_text(retry_after: Option<Duration>) -> String {
+    retry_after.map(|wait| format!("; next try in {} s", wait.as_secs())).unwrap_or_default()
+}
