@@ -1,0 +1,196 @@
+//! PAX extended header records.
+
+use super::SparseRegion;
+use super::number;
+use crate::layer::Timestamp;
+
+const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
+const SPARSE_PREFIX: &[u8] = b"GNU.sparse.";
+/// Limits of the kernel's attribute calls.
+const MAX_XATTR_NAME: usize = 255;
+const MAX_XATTR_VALUE: usize = 65_536;
+const MAX_REGIONS: usize = 1 << 20;
+
+/// What extended headers say about the entry that follows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pax {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link_path: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<i64>,
+    pub(super) gid: Option<i64>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) sparse: PaxSparse,
+}
+
+/// What they say about holes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PaxSparse {
+    /// Any record of the family was seen.
+    pub(super) seen: bool,
+    pub(super) major: Option<u64>,
+    pub(super) minor: Option<u64>,
+    pub(super) name: Option<Vec<u8>>,
+    /// `GNU.sparse.size` or `GNU.sparse.realsize`.
+    pub(super) real_size: Option<u64>,
+    pub(super) regions: Vec<SparseRegion>,
+    pending_offset: Option<u64>,
+}
+
+impl Pax {
+    /// Parses the body of a local extended header.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+        let mut pax = Self::default();
+        pax.extend(body)?;
+        Ok(pax)
+    }
+
+    /// Takes over the records of a global header; names, sizes and maps belong to one entry and
+    /// are left out.
+    pub(super) fn absorb_global(&mut self, body: &[u8]) -> Result<(), String> {
+        let found = Self::parse(body)?;
+        self.uid = found.uid.or(self.uid);
+        self.gid = found.gid.or(self.gid);
+        self.mtime = found.mtime.or(self.mtime);
+        for (name, value) in found.xattrs {
+            self.set_xattr(name, value);
+        }
+        Ok(())
+    }
+
+    /// This header on top of the global one.
+    pub(super) fn over(mut self, global: &Self) -> Self {
+        self.uid = self.uid.or(global.uid);
+        self.gid = self.gid.or(global.gid);
+        self.mtime = self.mtime.or(global.mtime);
+        for (name, value) in &global.xattrs {
+            if !self.xattrs.iter().any(|(known, _)| known == name) {
+                self.xattrs.push((name.clone(), value.clone()));
+            }
+        }
+        self
+    }
+
+    fn extend(&mut self, mut body: &[u8]) -> Result<(), String> {
+        while !body.is_empty() {
+            let (key, value, rest) = next_record(body).ok_or("an extended header is malformed")?;
+            body = rest;
+            self.record(key, value)
+                .ok_or_else(|| format!("bad extended header record {:?}", printable(key)))?;
+        }
+        Ok(())
+    }
+
+    /// `None` when the value is not acceptable. An empty value takes an earlier record back.
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        let empty = value.is_empty();
+        match key {
+            b"path" => self.path = name(value)?,
+            b"linkpath" => self.link_path = name(value)?,
+            b"size" => self.size = if empty { None } else { Some(number::decimal(value)?) },
+            b"uid" => self.uid = if empty { None } else { Some(number::signed_decimal(value)?) },
+            b"gid" => self.gid = if empty { None } else { Some(number::signed_decimal(value)?) },
+            b"mtime" => self.mtime = if empty { None } else { Some(number::pax_time(value)?) },
+            _ => {
+                if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
+                    if name.is_empty() || name.len() > MAX_XATTR_NAME || name.contains(&0) {
+                        return None;
+                    }
+                    if value.len() > MAX_XATTR_VALUE {
+                        return None;
+                    }
+                    self.set_xattr(name.to_vec(), value.to_vec());
+                } else if let Some(key) = key.strip_prefix(SPARSE_PREFIX) {
+                    self.sparse.record(key, value)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn set_xattr(&mut self, name: Vec<u8>, value: Vec<u8>) {
+        match self.xattrs.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.xattrs.push((name, value)),
+        }
+    }
+}
+
+impl PaxSparse {
+    fn record(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        self.seen = true;
+        match key {
+            b"major" => self.major = Some(number::decimal(value)?),
+            b"minor" => self.minor = Some(number::decimal(value)?),
+            b"name" => self.name = name(value)?,
+            b"size" | b"realsize" => self.real_size = Some(number::decimal(value)?),
+            b"offset" => self.pending_offset = Some(number::decimal(value)?),
+            b"numbytes" => {
+                let offset = self.pending_offset.take()?;
+                self.regions.push(SparseRegion { offset, len: number::decimal(value)? });
+            }
+            b"map" => {
+                let numbers: Option<Vec<u64>> =
+                    value.split(|byte| *byte == b',').map(number::decimal).collect();
+                let numbers = if value.is_empty() { Vec::new() } else { numbers? };
+                if numbers.len() % 2 != 0 {
+                    return None;
+                }
+                self.regions.extend(
+                    numbers.chunks(2).map(|pair| SparseRegion { offset: pair[0], len: pair[1] }),
+                );
+            }
+            _ => {}
+        }
+        (self.regions.len() <= MAX_REGIONS).then_some(())
+    }
+}
+
+fn name(value: &[u8]) -> Option<Option<Vec<u8>>> {
+    if value.contains(&0) {
+        return None;
+    }
+    Some((!value.is_empty()).then(|| value.to_vec()))
+}
+
+/// Splits `"<length> <key>=<value>\n"` off; the length counts the whole record.
+fn next_record(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = body.iter().take(20).position(|byte| *byte == b' ')?;
+    let length = usize::try_from(number::decimal(body.get(..space)?)?).ok()?;
+    let record = body.get(space + 1..length)?;
+    let rest = body.get(length..)?;
+    let record = record.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    let (key, value) = record.split_at(equals);
+    if key.is_empty() || key.contains(&0) {
+        return None;
+    }
+    Some((key, value.get(1..)?, rest))
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let shown = bytes.get(..80).unwrap_or(bytes);
+    String::from_utf8_lossy(shown).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pax;
+
+    #[test]
+    fn records_may_hold_any_bytes() {
+        let pax = Pax::parse(b"11 uid=123\n27 SCHILY.xattr.user.a=\0\n=\x01\n").expect("parse");
+        assert_eq!(pax.uid, Some(123));
+        assert_eq!(pax.xattrs, vec![(b"user.a".to_vec(), b"\0\n=\x01".to_vec())]);
+    }
+
+    #[test]
+    fn lengths_must_fit() {
+        assert!(Pax::parse(b"12 uid=123\n").is_err());
+        assert!(Pax::parse(b"10 uid=123\n").is_err());
+        assert!(Pax::parse(b"5 =1\n").is_err());
+        assert!(Pax::parse(b"11 uid=12x\n").is_err());
+        assert!(Pax::parse(b"99999999999999999999 uid=1\n").is_err());
+    }
+}
