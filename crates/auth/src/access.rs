@@ -45,7 +45,7 @@ pub struct Denied {
 ///
 /// # Errors
 /// [`Denied`] when no policy allows it.
-pub fn authorize(ctx: &Ctx, access: &Access<'_>) -> Result<(), Denied> {
+pub fn authorize(ctx: &Ctx, access: &Access<'_>) -> Result<(), Box<Denied>> {
     let allowed = match ctx.identity.principal {
         Principal::Root | Principal::System => true,
         Principal::Anonymous => access.public && access.action == PULL,
@@ -53,7 +53,7 @@ pub fn authorize(ctx: &Ctx, access: &Access<'_>) -> Result<(), Denied> {
     if allowed {
         return Ok(());
     }
-    Err(Denied {
+    Err(Box::new(Denied {
         action: access.action.to_owned(),
         resource: access.arn.to_string(),
         principal_type: match ctx.identity.principal {
@@ -65,7 +65,7 @@ pub fn authorize(ctx: &Ctx, access: &Access<'_>) -> Result<(), Denied> {
         display_name: ctx.identity.key(),
         no_permission_type: "ImplicitDeny",
         policy_type: "AccountLevelIdentityBasedPolicy",
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ impl Auth {
     ///
     /// # Errors
     /// [`Denied`].
-    pub fn authorize(&self, ctx: &Ctx, access: &Access<'_>) -> Result<(), Denied> {
+    pub fn authorize(&self, ctx: &Ctx, access: &Access<'_>) -> Result<(), Box<Denied>> {
         authorize(ctx, access)
     }
 }

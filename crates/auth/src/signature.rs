@@ -11,6 +11,7 @@ mod timestamp;
 use std::borrow::Cow;
 
 use berth_types::{Millis, Secret};
+use hmac::digest::Output;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::Sha256;
@@ -150,19 +151,17 @@ impl Claimed {
 }
 
 pub(crate) fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(key) {
-        Ok(mac) => mac,
-        Err(_) => unreachable!("HMAC takes keys of any length"),
-    };
-    mac.update(text);
-    mac.finalize().into_bytes().into()
+    mac::<Hmac<Sha256>>(key, text).into()
 }
 
-pub(crate) fn hmac_sha1(key: &[u8], text: &[u8]) -> [u8; 20] {
-    let mut mac = match Hmac::<Sha1>::new_from_slice(key) {
-        Ok(mac) => mac,
-        Err(_) => unreachable!("HMAC takes keys of any length"),
+fn hmac_sha1(key: &[u8], text: &[u8]) -> [u8; 20] {
+    mac::<Hmac<Sha1>>(key, text).into()
+}
+
+fn mac<M: Mac + KeyInit>(key: &[u8], text: &[u8]) -> Output<M> {
+    let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length")
     };
     mac.update(text);
-    mac.finalize().into_bytes().into()
+    mac.finalize().into_bytes()
 }
