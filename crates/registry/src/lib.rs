@@ -1,1 +1,127 @@
-//! The data plane: OCI Distribution under /v2/ and the docker token endpoint.
+//! The data plane: OCI Distribution under `/v2/` and docker's token endpoint.
+//!
+//! Owns the wire form: routes, headers, ranges, challenges and error documents. Must not decide
+//! what an artifact is (that is `berth-artifacts`), nor who may do what (`berth-auth`): a handler
+//! reads the request, asks for permission, calls one service and renders what it says.
+//!
+//! Entry points: [`Registry`], [`router`], [`parse_route`].
+
+mod access;
+mod blobs;
+mod body;
+mod call;
+mod convert;
+mod detached;
+mod error;
+mod manifests;
+mod origin;
+mod range;
+mod referrers;
+mod route;
+mod scope;
+mod tags;
+mod token;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use berth_artifacts::Artifacts;
+use berth_auth::Auth;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::access::Caller;
+use crate::call::Call;
+pub use crate::error::{ApiError, Code};
+pub use crate::origin::{Origin, clean_host, request_host};
+pub use crate::route::{Action, Operation, Route, RouteError, parse_route};
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// The largest manifest (OCI distribution-spec, "Pushing manifests": at least 4 MiB).
+pub(crate) const MANIFEST_LIMIT: usize = 4 << 20;
+
+/// The data plane's parts.
+pub struct Registry {
+    pub artifacts: Artifacts,
+    pub auth: Auth,
+}
+
+/// What a request was about, for metrics; in the extensions of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteLabel(pub &'static str);
+
+/// The routes `/v2/…` and `/auth/token` (also `/auth`).
+pub fn router(registry: Arc<Registry>) -> Router {
+    Router::new()
+        .route("/v2", any(serve))
+        .route("/v2/", any(serve))
+        .route("/v2/{*rest}", any(serve))
+        .route("/auth", get(token::get).post(token::post))
+        .route("/auth/token", get(token::get).post(token::post))
+        .with_state(registry)
+}
+
+async fn serve(State(registry): State<Arc<Registry>>, request: Request) -> Response {
+    let route = parse_route(request.method(), request.uri().path());
+    let label = match &route {
+        Ok(Route::Ping) => "ping",
+        Ok(Route::Catalog) => "catalog",
+        Ok(Route::Repository { operation, .. }) => operation.label(),
+        Err(_) => "invalid",
+    };
+    let answer = match route {
+        Ok(route) => dispatch(&registry, route, request).await,
+        Err(error) => Err(error.into()),
+    };
+    let mut response = answer.unwrap_or_else(ApiError::into_response);
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response.extensions_mut().insert(RouteLabel(label));
+    response
+}
+
+async fn dispatch(
+    registry: &Registry,
+    route: Route,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let call = Call::open(registry, parts).await?;
+    let (name, operation) = match route {
+        Route::Ping => return ping(&call),
+        Route::Catalog => {
+            return Err(ApiError::new(Code::Unsupported, "the catalog is not offered; list \
+                repositories with ListRepository"));
+        }
+        Route::Repository { name, operation } => (name, operation),
+    };
+    let call = call.about(name);
+    match operation {
+        Operation::HeadBlob(digest) => blobs::head(&call, &digest).await,
+        Operation::GetBlob(digest) => blobs::get(&call, &digest).await,
+        Operation::DeleteBlob(digest) => blobs::delete(&call, &digest).await,
+        Operation::StartUpload => uploads::start(&call, body).await,
+        Operation::UploadStatus(id) => uploads::status(&call, &id).await,
+        Operation::AppendUpload(id) => uploads::append(&call, &id, body).await,
+        Operation::FinishUpload(id) => uploads::finish(&call, &id, body).await,
+        Operation::CancelUpload(id) => uploads::cancel(&call, &id).await,
+        Operation::HeadManifest(reference) => manifests::head(&call, &reference).await,
+        Operation::GetManifest(reference) => manifests::get(&call, &reference).await,
+        Operation::PutManifest(reference) => manifests::put(&call, reference, body).await,
+        Operation::DeleteManifest(reference) => manifests::delete(&call, &reference).await,
+        Operation::ListTags => tags::list(&call).await,
+        Operation::ListReferrers(digest) => referrers::list(&call, &digest).await,
+    }
+}
+
+/// `GET /v2/`: whoever is logged in, also with a token for nothing, is told so.
+fn ping(call: &Call<'_>) -> Result<Response, ApiError> {
+    if matches!(call.caller(), Caller::Nobody) {
+        return Err(call.challenge(None, None, "authentication required"));
+    }
+    let json = [(http::header::CONTENT_TYPE, "application/json")];
+    Ok((StatusCode::OK, json, "{}").into_response())
+}

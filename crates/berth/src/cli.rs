@@ -1,0 +1,78 @@
+//! The command line: one module for each subcommand.
+
+mod call;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of a command that was understood and failed.
+pub(crate) const FAILED: u8 = 1;
+/// Exit code of a command line or configuration that cannot be understood.
+pub(crate) const USAGE: u8 = 2;
+
+/// Self-hosted container registry with the API of Alibaba Cloud Container Registry.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Call(call::CallArgs),
+}
+
+/// How a command ends when it does not end well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 1 with the error and its causes.
+    Failed(anyhow::Error),
+    /// Exit code 2 with what to do instead.
+    Usage(String),
+    /// Exit code 1; everything was said already.
+    Silent,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs the command line and says how it went: 0 done, 1 failed, 2 usage.
+pub(crate) fn run() -> ExitCode {
+    // Usage errors end the process here, with exit code 2.
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Call(args) => call::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Silent) => ExitCode::from(FAILED),
+        Err(Failure::Failed(error)) => {
+            print_error(&format!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+        Err(Failure::Usage(message)) => {
+            print_error(&message);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the command line speaks to people here")]
+fn print_error(message: &str) {
+    eprintln!("berth: {message}");
+}
+
+/// The runtime of commands that talk over the network.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(anyhow::Error::new(error).context("no async runtime")))
+}

@@ -1,0 +1,234 @@
+//! One request under `/v2/`: its instance, its caller, its repository, and what it may do.
+
+use std::collections::BTreeMap;
+
+use berth_artifacts::Artifacts;
+use berth_auth::{Access, service_name};
+use berth_metadata::repos::instance::Instance;
+use berth_metadata::repos::repository::Repository;
+use berth_types::{Arn, Ctx, RepoName};
+use http::header::HeaderName;
+use http::request::Parts;
+
+use crate::access::{Caller, Refused, authenticate};
+use crate::convert::artifact_error;
+use crate::error::{ApiError, Code};
+use crate::route::Action;
+use crate::scope::challenge_scope;
+use crate::{Origin, Registry};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request whose caller is known.
+pub(crate) struct Call<'a> {
+    registry: &'a Registry,
+    pub(crate) ctx: Ctx,
+    pub(crate) instance: Instance,
+    origin: Origin,
+    caller: Caller,
+    parts: Parts,
+}
+
+/// A request about one repository.
+pub(crate) struct RepositoryCall<'a> {
+    call: Call<'a>,
+    pub(crate) name: RepoName,
+}
+
+impl<'a> Call<'a> {
+    /// Finds the instance that the host names and checks the credentials.
+    pub(crate) async fn open(registry: &'a Registry, parts: Parts) -> Result<Self, ApiError> {
+        let request = http::Request::from_parts(parts, ());
+        let origin = Origin::of(&request);
+        let (parts, ()) = request.into_parts();
+        let instance = registry
+            .artifacts
+            .instance_for_host(origin.host_name())
+            .await
+            .map_err(artifact_error)?;
+        let service = service_name(&instance.region, &instance.instance_id);
+        let caller =
+            authenticate(&registry.auth, &parts.headers, &service, &instance.instance_id).await;
+        let request_id = parts
+            .headers
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .map_or_else(berth_types::id::request, str::to_owned);
+        let ctx = |caller: &Caller| Ctx::new(caller.identity(), request_id.clone());
+        let mut call = Self {
+            registry,
+            ctx: ctx(&Caller::Nobody),
+            instance,
+            origin,
+            caller: Caller::Nobody,
+            parts,
+        };
+        match caller {
+            Ok(caller) => {
+                call.ctx = ctx(&caller);
+                call.caller = caller;
+                Ok(call)
+            }
+            Err(refused) => Err(call.refuse(&refused)),
+        }
+    }
+
+    pub(crate) fn about(self, name: RepoName) -> RepositoryCall<'a> {
+        RepositoryCall { call: self, name }
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// 401 with the address of the token endpoint, and the scope that is missing.
+    pub(crate) fn challenge(
+        &self,
+        missing: Option<(&RepoName, Action)>,
+        error: Option<&str>,
+        message: &str,
+    ) -> ApiError {
+        let service = service_name(&self.instance.region, &self.instance.instance_id);
+        let Origin { scheme, host } = &self.origin;
+        let mut header =
+            format!("Bearer realm=\"{scheme}://{host}/auth/token\",service=\"{service}\"");
+        if let Some((name, action)) = missing {
+            header.push_str(&format!(",scope=\"{}\"", challenge_scope(name, action)));
+        }
+        if let Some(error) = error {
+            header.push_str(&format!(",error=\"{error}\""));
+        }
+        ApiError::unauthorized(message, &header)
+    }
+
+    fn refuse(&self, refused: &Refused) -> ApiError {
+        match refused {
+            Refused::Malformed => {
+                self.challenge(None, Some("invalid_request"), "cannot read the credentials")
+            }
+            Refused::Password => {
+                self.challenge(None, None, "user name or password is not valid")
+            }
+            Refused::Token(error) => {
+                self.challenge(None, Some("invalid_token"), &error.to_string())
+            }
+            Refused::Internal(error) => ApiError::internal(error),
+        }
+    }
+
+    /// Whether the caller may do the action in a repository. The one place where the data plane
+    /// decides.
+    fn permit(&self, name: &RepoName, action: Action, public: bool) -> Result<(), ApiError> {
+        match &self.caller {
+            Caller::Nobody => {
+                return Err(self.challenge(Some((name, action)), None, "authentication required"));
+            }
+            Caller::Token(claims) if !claims.allows(name.as_str(), action.name()) => {
+                return Err(self.challenge(
+                    Some((name, action)),
+                    Some("insufficient_scope"),
+                    "the token does not allow this",
+                ));
+            }
+            Caller::Token(_) | Caller::Login(_) => {}
+        }
+        if is_allowed(self.registry, &self.ctx, &self.instance, name, action, public) {
+            Ok(())
+        } else {
+            Err(ApiError::new(Code::Denied, "requested access to the resource is denied"))
+        }
+    }
+}
+
+/// Whether policy allows the identity of `ctx` an action in a repository. A delete is a push.
+pub(crate) fn is_allowed(
+    registry: &Registry,
+    ctx: &Ctx,
+    instance: &Instance,
+    name: &RepoName,
+    action: Action,
+    public: bool,
+) -> bool {
+    let arn = Arn::repository(
+        &instance.region,
+        &instance.account_id,
+        &instance.instance_id,
+        &[name.namespace(), name.name()],
+    );
+    let action = match action {
+        Action::Pull => "cr:PullRepository",
+        Action::Push | Action::Delete => "cr:PushRepository",
+    };
+    registry.auth.authorize(ctx, &Access { action, arn: &arn, public }).is_ok()
+}
+
+/// Whether anybody may pull from it.
+pub(crate) fn is_public(repository: &Repository) -> bool {
+    repository.repo_type == "PUBLIC"
+}
+
+impl RepositoryCall<'_> {
+    pub(crate) fn artifacts(&self) -> &Artifacts {
+        &self.call.registry.artifacts
+    }
+
+    pub(crate) fn ctx(&self) -> &Ctx {
+        &self.call.ctx
+    }
+
+    /// A request header as text; `None` when absent or not text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.call.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// The parameters of the query; of a repeated one, the first.
+    pub(crate) fn query(&self) -> BTreeMap<String, String> {
+        let mut parameters = BTreeMap::new();
+        for (name, value) in self.query_pairs() {
+            parameters.entry(name).or_insert(value);
+        }
+        parameters
+    }
+
+    /// The parameters of the query in order.
+    pub(crate) fn query_pairs(&self) -> Vec<(String, String)> {
+        let query = self.call.parts.uri.query().unwrap_or_default();
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+
+    /// The repository, for an action in it. Who may not do it is not told whether it exists.
+    pub(crate) async fn repository(&self, action: Action) -> Result<Repository, ApiError> {
+        if matches!(self.call.caller, Caller::Nobody) {
+            self.call.permit(&self.name, action, false)?;
+        }
+        let found = self.find(&self.name).await?;
+        let public = found.as_ref().is_some_and(is_public);
+        self.call.permit(&self.name, action, public)?;
+        found.ok_or_else(|| {
+            ApiError::new(Code::NameUnknown, format!("repository {} does not exist", self.name))
+        })
+    }
+
+    /// The repository to push into, made when it is missing and its namespace allows that.
+    pub(crate) async fn repository_for_push(&self) -> Result<Repository, ApiError> {
+        self.call.permit(&self.name, Action::Push, false)?;
+        self.artifacts()
+            .resolve_for_push(self.ctx(), &self.call.instance, &self.name)
+            .await
+            .map_err(artifact_error)
+    }
+
+    /// Another repository of the instance, when the caller may pull from it.
+    pub(crate) async fn readable(&self, name: &RepoName) -> Result<Option<Repository>, ApiError> {
+        let found = self.find(name).await?;
+        let public = found.as_ref().is_some_and(is_public);
+        Ok(found.filter(|_| self.call.permit(name, Action::Pull, public).is_ok()))
+    }
+
+    async fn find(&self, name: &RepoName) -> Result<Option<Repository>, ApiError> {
+        self.artifacts()
+            .find_repository(&self.call.instance.instance_id, name)
+            .await
+            .map_err(artifact_error)
+    }
+}

@@ -1,0 +1,198 @@
+//! Errors as the distribution specification writes them:
+//! `{"errors":[{"code","message","detail"}]}`, with the right status.
+
+use axum::response::{IntoResponse, Response};
+use berth_types::Digest;
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::range::received_range;
+use crate::route::RouteError;
+
+/// The error codes of the specification and of docker's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    BlobUnknown,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestTooLarge,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    NotFound,
+    RangeInvalid,
+    SizeInvalid,
+    TagInvalid,
+    Unauthorized,
+    Denied,
+    Unsupported,
+    MethodNotAllowed,
+    TooManyRequests,
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    /// The word in the answer.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
+            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            Self::DigestInvalid => "DIGEST_INVALID",
+            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
+            Self::ManifestInvalid | Self::ManifestTooLarge => "MANIFEST_INVALID",
+            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::NameUnknown => "NAME_UNKNOWN",
+            Self::NotFound | Self::Internal => "UNKNOWN",
+            Self::RangeInvalid => "RANGE_INVALID",
+            Self::SizeInvalid => "SIZE_INVALID",
+            Self::TagInvalid => "TAG_INVALID",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Denied => "DENIED",
+            Self::Unsupported | Self::MethodNotAllowed => "UNSUPPORTED",
+            Self::TooManyRequests => "TOOMANYREQUESTS",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+
+    /// The status that goes with it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BlobUnknown
+            | Self::BlobUploadUnknown
+            | Self::ManifestUnknown
+            | Self::NameUnknown
+            | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::BlobUploadInvalid
+            | Self::DigestInvalid
+            | Self::ManifestBlobUnknown
+            | Self::ManifestInvalid
+            | Self::NameInvalid
+            | Self::SizeInvalid
+            | Self::TagInvalid => StatusCode::BAD_REQUEST,
+            Self::ManifestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Unsupported | Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {message}", code.name())]
+pub struct ApiError {
+    code: Code,
+    message: String,
+    detail: Value,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: Value::Null, headers: Vec::new() }
+    }
+
+    /// A fault of the server: logged here in full, told to the client without its inside.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let inner = error.to_string();
+            if !text.contains(&inner) {
+                text.push_str(": ");
+                text.push_str(&inner);
+            }
+            source = error.source();
+        }
+        tracing::error!(error = %text, "request failed");
+        Self::new(Code::Internal, "internal error; the server's log has its cause")
+    }
+
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Adds a detail for the client to read.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    /// Adds a header; a value that no header can carry is left out.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// 401 with the challenge that tells where tokens come from.
+    pub fn unauthorized(message: impl Into<String>, challenge: &str) -> Self {
+        Self::new(Code::Unauthorized, message).with_header(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// 416 of a blob read.
+    pub fn unsatisfiable(size: u64) -> Self {
+        Self::new(Code::RangeInvalid, "the range holds no byte of the blob")
+            .with_header(CONTENT_RANGE, &format!("bytes */{size}"))
+    }
+
+    /// 416 of an upload chunk that does not start where the upload stands.
+    pub fn wrong_offset(received: u64) -> Self {
+        Self::new(
+            Code::RangeInvalid,
+            format!("the chunk does not start at byte {received}, where this upload stands"),
+        )
+        .with_header(RANGE, &received_range(received))
+    }
+
+    pub fn blob_unknown(digest: &Digest) -> Self {
+        Self::new(Code::BlobUnknown, "blob unknown to this repository")
+            .with_detail(json!({ "digest": digest }))
+    }
+}
+
+impl From<RouteError> for ApiError {
+    fn from(error: RouteError) -> Self {
+        let message = error.to_string();
+        match error {
+            RouteError::NotFound => Self::new(Code::NotFound, message),
+            RouteError::Method { allow } => {
+                Self::new(Code::MethodNotAllowed, message).with_header(ALLOW, allow)
+            }
+            RouteError::Name(_) => Self::new(Code::NameInvalid, message),
+            RouteError::Reference(_) => Self::new(Code::TagInvalid, message),
+            RouteError::Digest(_) => Self::new(Code::DigestInvalid, message),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut entry = json!({ "code": self.code.name(), "message": self.message });
+        if !self.detail.is_null() {
+            entry["detail"] = self.detail;
+        }
+        let body = json!({ "errors": [entry] }).to_string();
+        let mut response = (self.code.status(), body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
+        response
+    }
+}

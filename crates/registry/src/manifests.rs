@@ -1,0 +1,150 @@
+//! Manifests by tag and by digest (OCI distribution-spec, "Pulling manifests", "Pushing manifests").
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use berth_artifacts::{PushOptions, StoredManifest};
+use berth_types::{Reference, Tag};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use crate::MANIFEST_LIMIT;
+use crate::blobs::{CONTENT_DIGEST, etag, matches_etag, not_modified};
+use crate::call::RepositoryCall;
+use crate::convert::artifact_error;
+use crate::detached::detached;
+use crate::error::{ApiError, Code};
+use crate::route::Action;
+
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const PUSHED_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+pub(crate) async fn head(
+    call: &RepositoryCall<'_>,
+    reference: &Reference,
+) -> Result<Response, ApiError> {
+    let manifest = find(call, reference).await?;
+    if matches_etag(call, &manifest.digest) {
+        return Ok(not_modified(&manifest.digest));
+    }
+    Ok((StatusCode::OK, manifest_headers(&manifest), Body::empty()).into_response())
+}
+
+pub(crate) async fn get(
+    call: &RepositoryCall<'_>,
+    reference: &Reference,
+) -> Result<Response, ApiError> {
+    let manifest = find(call, reference).await?;
+    if matches_etag(call, &manifest.digest) {
+        return Ok(not_modified(&manifest.digest));
+    }
+    let headers = manifest_headers(&manifest);
+    Ok((StatusCode::OK, headers, Body::from(manifest.content)).into_response())
+}
+
+pub(crate) async fn put(
+    call: &RepositoryCall<'_>,
+    reference: Reference,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let extra_tags = extra_tags(call, &reference)?;
+    let repository = call.repository_for_push().await?;
+    let body = read_limited(body).await?;
+    let content_type = call.header(&CONTENT_TYPE).map(str::to_owned);
+    let (artifacts, ctx) = (call.artifacts().clone(), call.ctx().clone());
+    let location = format!("/v2/{}/manifests/{reference}", call.name);
+    let tags = extra_tags.clone();
+    let pushed = detached(async move {
+        let options = PushOptions { extra_tags, ..PushOptions::default() };
+        artifacts
+            .push_manifest(&ctx, &repository, &reference, content_type.as_deref(), body, options)
+            .await
+            .map_err(artifact_error)
+    })
+    .await?;
+    let headers = [(LOCATION, location), (CONTENT_DIGEST, pushed.digest.to_string())];
+    let mut response = (StatusCode::CREATED, headers).into_response();
+    let mut append = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().append(name, value);
+        }
+    };
+    if let Some(subject) = &pushed.subject {
+        append(SUBJECT, subject.as_str());
+    }
+    for tag in &tags {
+        append(PUSHED_TAG, tag.as_str());
+    }
+    Ok(response)
+}
+
+pub(crate) async fn delete(
+    call: &RepositoryCall<'_>,
+    reference: &Reference,
+) -> Result<Response, ApiError> {
+    let repository = call.repository(Action::Delete).await?;
+    let (artifacts, ctx) = (call.artifacts(), call.ctx());
+    match reference {
+        Reference::Tag(tag) => artifacts.delete_tag(ctx, &repository, tag).await,
+        Reference::Digest(digest) => artifacts.delete_manifest(ctx, &repository, digest).await,
+    }
+    .map_err(artifact_error)?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn find(
+    call: &RepositoryCall<'_>,
+    reference: &Reference,
+) -> Result<StoredManifest, ApiError> {
+    let repository = call.repository(Action::Pull).await?;
+    call.artifacts()
+        .get_manifest(&repository.repo_id, reference)
+        .await
+        .map_err(artifact_error)?
+        .ok_or_else(|| {
+            ApiError::new(Code::ManifestUnknown, format!("manifest {reference} is unknown"))
+                .with_detail(serde_json::json!({ "reference": reference.to_string() }))
+        })
+}
+
+fn manifest_headers(manifest: &StoredManifest) -> [(HeaderName, String); 4] {
+    [
+        (CONTENT_TYPE, manifest.media_type.clone()),
+        (CONTENT_LENGTH, manifest.content.len().to_string()),
+        (CONTENT_DIGEST, manifest.digest.to_string()),
+        (ETAG, etag(&manifest.digest)),
+    ]
+}
+
+/// The `tag` parameters of a push by digest (distribution-spec, "Pushing manifests with tags").
+fn extra_tags(call: &RepositoryCall<'_>, reference: &Reference) -> Result<Vec<Tag>, ApiError> {
+    let mut tags = Vec::new();
+    if matches!(reference, Reference::Tag(_)) {
+        return Ok(tags);
+    }
+    for (_, value) in call.query_pairs().iter().filter(|(name, _)| name == "tag") {
+        let tag = value.parse().map_err(|error: berth_types::NameError| {
+            ApiError::new(Code::TagInvalid, error.to_string())
+        })?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
+/// The whole body, as long as it is not longer than a manifest may be.
+async fn read_limited(body: Body) -> Result<Bytes, ApiError> {
+    match Limited::new(body, MANIFEST_LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
+            Code::ManifestTooLarge,
+            format!("a manifest may have {MANIFEST_LIMIT} bytes"),
+        )),
+        Err(error) => Err(ApiError::new(
+            Code::ManifestInvalid,
+            format!("cannot read the manifest: {error}"),
+        )),
+    }
+}

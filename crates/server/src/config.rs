@@ -1,0 +1,300 @@
+//! The configuration: defaults, under `berth.toml`, under `BERTH_…` variables, under flags.
+//!
+//! Every layer is a table of the same keys ([`keys`]); they are laid over each other and read once.
+
+mod keys;
+mod layers;
+mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use berth_types::Secret;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+pub use keys::{KEYS, Key, Kind, environment_name};
+pub use layers::{ConfigError, Layers};
+pub use units::{parse_duration, parse_size};
+
+/// Everything that `berth serve` can be told.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    pub server: ServerSection,
+    pub database: DatabaseSection,
+    pub storage: StorageSection,
+    pub upstream: UpstreamSection,
+    pub build: BuildSection,
+    pub subscription: SubscriptionSection,
+    pub limits: LimitsSection,
+    /// The root key pair, from `BERTH_ROOT_ACCESS_KEY_ID` and `BERTH_ROOT_ACCESS_KEY_SECRET` only.
+    #[serde(skip)]
+    pub root_key: Option<RootKey>,
+}
+
+/// A root key pair given by the operator.
+#[derive(Debug, Clone)]
+pub struct RootKey {
+    pub access_key_id: String,
+    pub access_key_secret: Secret,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Everything in one process.
+    #[default]
+    All,
+    /// The control plane.
+    Api,
+    /// The data plane.
+    Data,
+    /// Tasks: builds and subscriptions.
+    Worker,
+}
+
+impl Role {
+    pub fn serves_api(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+
+    pub fn serves_data(self) -> bool {
+        matches!(self, Self::All | Self::Data)
+    }
+
+    pub fn runs_tasks(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct ServerSection {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub role: Role,
+    pub region: String,
+    pub log_format: LogFormat,
+    /// A `tracing` filter, such as `info` or `berth_registry=debug,info`.
+    pub log_level: String,
+    /// Believe `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    pub trust_proxy: bool,
+    /// The file of the key that encrypts secrets at rest; processes that share a database share it.
+    pub master_key_file: Option<PathBuf>,
+    #[serde(deserialize_with = "units::duration")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            data_dir: PathBuf::from("berth-data"),
+            tls_cert: None,
+            tls_key: None,
+            role: Role::All,
+            region: "local".to_owned(),
+            log_format: LogFormat::Auto,
+            log_level: "info".to_owned(),
+            trust_proxy: false,
+            master_key_file: None,
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct DatabaseSection {
+    /// `sqlite:PATH` or `postgres://…`; unset: `berth.db` in the data directory.
+    pub url: Option<String>,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct StorageSection {
+    /// `file:DIR` or `s3://bucket/prefix`; unset: `blobs` in the data directory.
+    pub url: Option<String>,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub access_key_id: Option<String>,
+    pub secret_access_key: Option<Secret>,
+    pub allow_http: bool,
+    pub path_style: bool,
+}
+
+/// `[upstream]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct UpstreamSection {
+    /// Private and loopback ranges that subscriptions may contact.
+    pub allow: Vec<IpNet>,
+    pub providers: BTreeMap<String, ProviderSection>,
+}
+
+/// `[upstream.providers.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ProviderSection {
+    pub endpoint: Option<String>,
+    /// A PEM file of certificate authorities to trust besides the usual ones.
+    pub ca: Option<PathBuf>,
+    pub proxy: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+}
+
+/// `[build]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct BuildSection {
+    /// Builds that run at the same time.
+    pub workers: usize,
+    /// Bytes of memory that all builds together may use.
+    #[serde(deserialize_with = "units::size")]
+    pub memory: u64,
+    /// Where layers in work lie; unset: `scratch` in the data directory.
+    pub scratch: Option<PathBuf>,
+}
+
+impl Default for BuildSection {
+    fn default() -> Self {
+        Self { workers: 2, memory: 512 << 20, scratch: None }
+    }
+}
+
+/// `[subscription]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct SubscriptionSection {
+    /// Time between two periodic tasks of a rule.
+    #[serde(deserialize_with = "units::duration")]
+    pub interval: Duration,
+    /// Subscription tasks that run at the same time.
+    pub workers: usize,
+}
+
+impl Default for SubscriptionSection {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(3600), workers: 2 }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct LimitsSection {
+    /// Connections open at the same time; further ones wait to be accepted.
+    pub connections: usize,
+    /// How long the head of a request may take, and an idle connection stay open.
+    #[serde(deserialize_with = "units::duration")]
+    pub header_timeout: Duration,
+    /// Make a private namespace when an image is pushed into one that does not exist.
+    pub auto_create_namespace: bool,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            header_timeout: Duration::from_secs(60),
+            auto_create_namespace: true,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the layers into one configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the layer, the key and what is wrong with it.
+    pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
+        let mut config: Self = layers
+            .merged()?
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        config.root_key = layers.root_key()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let server = &self.server;
+        if server.tls_cert.is_some() != server.tls_key.is_some() {
+            return Err(ConfigError::Value(
+                "server.tls_cert and server.tls_key must be set together".to_owned(),
+            ));
+        }
+        for (name, value) in [
+            ("build.workers", self.build.workers),
+            ("subscription.workers", self.subscription.workers),
+            ("limits.connections", self.limits.connections),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::Value(format!("{name} must be at least 1")));
+            }
+        }
+        let region = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if server.region.is_empty() || !server.region.bytes().all(region) {
+            return Err(ConfigError::Value(format!(
+                "server.region `{}` must be letters, digits and dashes",
+                server.region
+            )));
+        }
+        Ok(())
+    }
+
+    /// The database to open.
+    pub fn database_url(&self) -> String {
+        match &self.database.url {
+            Some(url) => url.clone(),
+            None => format!("sqlite:{}", self.in_data_dir("berth.db").display()),
+        }
+    }
+
+    /// The blob store to open.
+    pub fn storage_url(&self) -> String {
+        match &self.storage.url {
+            Some(url) => url.clone(),
+            None => format!("file:{}", self.in_data_dir("blobs").display()),
+        }
+    }
+
+    /// Where builds put layers in work.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.build.scratch.clone().unwrap_or_else(|| self.in_data_dir("scratch"))
+    }
+
+    /// The file of the master key.
+    pub fn master_key_file(&self) -> PathBuf {
+        self.server.master_key_file.clone().unwrap_or_else(|| self.in_data_dir("master.key"))
+    }
+
+    /// A path below the data directory.
+    pub fn in_data_dir(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.server.data_dir.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

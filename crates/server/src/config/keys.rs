@@ -1,0 +1,84 @@
+//! Every key of the configuration, once: for the file, the environment and the documentation.
+
+/// How the value of a key is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Flag,
+    Count,
+    /// Seconds as a number, or a text with a unit: `500ms`, `30s`, `5m`, `1h`, `1d`.
+    Duration,
+    /// Bytes as a number, or a text with a unit: `64KiB`, `512MiB`, `2GiB`.
+    Size,
+    /// A list of texts; in the environment with commas between.
+    List,
+    /// A text that no file may hold: an environment variable, or a file named by `<key>_file`.
+    Secret,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `section.key`; a `*` stands for a name that the operator chooses.
+    pub path: &'static str,
+    pub kind: Kind,
+    /// What it is, for people.
+    pub about: &'static str,
+}
+
+const fn key(path: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { path, kind, about }
+}
+
+/// All keys.
+pub const KEYS: &[Key] = &[
+    key("server.listen", Kind::Text, "address and port to listen on (127.0.0.1:5000)"),
+    key("server.data_dir", Kind::Text, "folder of everything that is kept (berth-data)"),
+    key("server.tls_cert", Kind::Text, "PEM file of the certificate chain; plain HTTP without"),
+    key("server.tls_key", Kind::Text, "PEM file of the private key"),
+    key("server.role", Kind::Text, "all, api, data or worker (all)"),
+    key("server.region", Kind::Text, "region in ids and service names (local)"),
+    key("server.log_format", Kind::Text, "auto, text or json (auto)"),
+    key("server.log_level", Kind::Text, "log filter (info)"),
+    key("server.trust_proxy", Kind::Flag, "believe X-Forwarded-Proto and X-Forwarded-Host (false)"),
+    key("server.master_key_file", Kind::Text, "key of secrets at rest (DATA_DIR/master.key)"),
+    key("server.shutdown_timeout", Kind::Duration, "time for running requests to end (30s)"),
+    key("database.url", Kind::Text, "sqlite:PATH or postgres://… (DATA_DIR/berth.db)"),
+    key("storage.url", Kind::Text, "file:DIR or s3://bucket/prefix (DATA_DIR/blobs)"),
+    key("storage.endpoint", Kind::Text, "address of an S3-compatible server"),
+    key("storage.region", Kind::Text, "region of the bucket"),
+    key("storage.access_key_id", Kind::Text, "access key of the bucket"),
+    key("storage.secret_access_key", Kind::Secret, "its secret"),
+    key("storage.allow_http", Kind::Flag, "speak plain HTTP to the S3 server (false)"),
+    key("storage.path_style", Kind::Flag, "bucket in the path, not in the host name (false)"),
+    key("upstream.allow", Kind::List, "private and loopback ranges that may be contacted"),
+    key("upstream.providers.*.endpoint", Kind::Text, "address of the provider's registry"),
+    key("upstream.providers.*.ca", Kind::Text, "PEM file of further certificate authorities"),
+    key("upstream.providers.*.proxy", Kind::Text, "HTTP proxy to reach it through"),
+    key("upstream.providers.*.username", Kind::Text, "account at the provider"),
+    key("upstream.providers.*.password", Kind::Secret, "its password"),
+    key("build.workers", Kind::Count, "builds at the same time (2)"),
+    key("build.memory", Kind::Size, "memory of all builds together (512MiB)"),
+    key("build.scratch", Kind::Text, "folder for layers in work (DATA_DIR/scratch)"),
+    key("subscription.interval", Kind::Duration, "time between two periodic tasks (1h)"),
+    key("subscription.workers", Kind::Count, "subscription tasks at the same time (2)"),
+    key("limits.connections", Kind::Count, "open connections (4096)"),
+    key("limits.header_timeout", Kind::Duration, "time for a request head, and idle time (60s)"),
+    key("limits.auto_create_namespace", Kind::Flag, "make missing namespaces at push (true)"),
+];
+
+impl Key {
+    /// Whether `path` (with the operator's names in it) is this key.
+    pub fn covers(&self, path: &str) -> bool {
+        let mut parts = self.path.split('.');
+        path.split('.').all(|part| parts.next().is_some_and(|own| own == "*" || own == part))
+            && parts.next().is_none()
+    }
+}
+
+/// The environment variable of a key: `BERTH_LISTEN` for `server.listen`, `BERTH_DATABASE_URL` for
+/// `database.url`. The star of a provider key is its name in upper case.
+pub fn environment_name(path: &str) -> String {
+    let path = path.strip_prefix("server.").unwrap_or(path);
+    format!("BERTH_{}", path.replace(['.', '-'], "_").to_uppercase())
+}

@@ -1,0 +1,288 @@
+//! What is done around every request: an id, a log line, metrics, and a panic becomes a 500.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use berth_registry::{Origin, RouteLabel, clean_host, request_host};
+use futures::FutureExt as _;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body::{Frame, SizeHint};
+use tracing::Instrument as _;
+
+use crate::listener::Peer;
+use crate::metrics::{IN_FLIGHT, REQUEST_BYTES, REQUEST_DURATION, REQUESTS, RESPONSE_BYTES};
+
+/// The header that carries the request id: to the handlers on the request (a client's own value is
+/// replaced), to the client on the response.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the middleware must know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observer {
+    /// Believe the forwarding headers of a proxy.
+    pub(crate) trust_proxy: bool,
+}
+
+/// The middleware.
+pub(crate) async fn observe(
+    State(observer): State<Observer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let request_id = berth_types::id::request();
+    let id_header = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static("-"));
+    let origin = observer.origin(&request);
+    request.extensions_mut().insert(origin);
+    request.headers_mut().insert(REQUEST_ID, id_header.clone());
+
+    let received = Arc::new(AtomicU64::new(0));
+    let mut record = Record::of(&request, request_id, Arc::clone(&received));
+    let request = request.map(|body| count(body, received));
+    let span = tracing::info_span!("request", request_id = %record.request_id);
+    let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = match answer.instrument(span).await {
+        Ok(response) => response,
+        Err(panic) => {
+            let cause = panic_text(panic.as_ref());
+            tracing::error!(request_id = %record.request_id, cause, "a request handler panicked");
+            internal_error(&record.request_id)
+        }
+    };
+    response.headers_mut().insert(REQUEST_ID, id_header);
+    record.status = response.status().as_u16();
+    if let Some(RouteLabel(label)) = response.extensions().get::<RouteLabel>() {
+        record.route = label;
+    }
+    response.map(|body| Body::new(Observed { body, record }))
+}
+
+impl Observer {
+    fn origin(self, request: &Request) -> Origin {
+        let tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.tls);
+        let mut origin =
+            Origin { scheme: if tls { "https" } else { "http" }, host: request_host(request) };
+        if self.trust_proxy {
+            match first_value(request.headers(), "x-forwarded-proto") {
+                Some("https") => origin.scheme = "https",
+                Some("http") => origin.scheme = "http",
+                _ => {}
+            }
+            if let Some(host) = first_value(request.headers(), "x-forwarded-host") {
+                origin.host = clean_host(host);
+            }
+        }
+        origin
+    }
+}
+
+/// The first entry of a header that proxies append to.
+fn first_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown")
+}
+
+fn internal_error(request_id: &str) -> Response {
+    let body = serde_json::json!({
+        "RequestId": request_id,
+        "Code": "InternalError",
+        "Message": "The request processing has failed due to some unknown error.",
+        "errors": [{ "code": "UNKNOWN", "message": "internal error" }],
+    });
+    let mut response = (StatusCode::INTERNAL_SERVER_ERROR, body.to_string()).into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What is written down when the answer has ended, however it ended.
+struct Record {
+    request_id: String,
+    method: &'static str,
+    path: String,
+    route: &'static str,
+    peer: Option<std::net::SocketAddr>,
+    user_agent: Option<HeaderValue>,
+    status: u16,
+    started: Instant,
+    received: Arc<AtomicU64>,
+    sent: u64,
+    complete: bool,
+}
+
+impl Record {
+    fn of(request: &Request, request_id: String, received: Arc<AtomicU64>) -> Self {
+        metrics::gauge!(IN_FLIGHT).increment(1.0);
+        let path = request.uri().path();
+        Self {
+            request_id,
+            method: method_name(request.method()),
+            path: path.to_owned(),
+            route: route_of_path(path),
+            peer: request.extensions().get::<Peer>().map(|peer| peer.address),
+            user_agent: request.headers().get(USER_AGENT).cloned(),
+            status: 0,
+            started: Instant::now(),
+            received,
+            sent: 0,
+            complete: false,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        let received = self.received.load(Ordering::Relaxed);
+        let (route, method) = (self.route, self.method);
+        metrics::gauge!(IN_FLIGHT).decrement(1.0);
+        metrics::counter!(REQUESTS, "route" => route, "method" => method,
+            "status" => status_text(self.status))
+        .increment(1);
+        metrics::histogram!(REQUEST_DURATION, "route" => route, "method" => method)
+            .record(duration.as_secs_f64());
+        metrics::counter!(REQUEST_BYTES, "route" => route).increment(received);
+        metrics::counter!(RESPONSE_BYTES, "route" => route).increment(self.sent);
+        let user_agent = self.user_agent.as_ref().and_then(|value| value.to_str().ok());
+        // The query is left out: it holds signatures.
+        tracing::info!(
+            target: "berth::http",
+            request_id = %self.request_id,
+            peer = self.peer.map(tracing::field::display),
+            method,
+            path = %self.path,
+            route,
+            status = self.status,
+            milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            received,
+            sent = self.sent,
+            cut = (!self.complete).then_some(true),
+            user_agent,
+            "request"
+        );
+    }
+}
+
+fn method_name(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+/// The label of a request whose handler sets none. Never the path itself: labels are few.
+fn route_of_path(path: &str) -> &'static str {
+    match path {
+        "/" => "rpc",
+        "/healthz" => "healthz",
+        "/readyz" => "readyz",
+        "/metrics" => "metrics",
+        _ => "other",
+    }
+}
+
+fn status_text(status: u16) -> std::borrow::Cow<'static, str> {
+    match status {
+        0 => "none".into(),
+        200 => "200".into(),
+        404 => "404".into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The body of an answer; carries the record to its end.
+struct Observed {
+    body: Body,
+    record: Record,
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.record.sent += u64::try_from(data.len()).unwrap_or(0);
+                }
+                self.record.complete = self.body.is_end_stream();
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let request_id = &self.record.request_id;
+                tracing::error!(%request_id, %error, "an answer broke off");
+            }
+            Poll::Ready(None) => self.record.complete = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Counts the bytes of a request's body as they are read.
+fn count(body: Body, received: Arc<AtomicU64>) -> Body {
+    if body.is_end_stream() { body } else { Body::new(Counted { body, received }) }
+}
+
+struct Counted {
+    body: Body,
+    received: Arc<AtomicU64>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            let length = u64::try_from(data.len()).unwrap_or(0);
+            self.received.fetch_add(length, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

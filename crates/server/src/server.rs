@@ -1,0 +1,178 @@
+//! Start and shutdown.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use berth_metadata::Db;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::assemble::{Parts, assemble};
+use crate::config::Config;
+use crate::error::ServerError;
+use crate::health::Health;
+use crate::listener::Listener;
+use crate::observe::{Observer, observe};
+use crate::{credentials, health, metrics, tasks, tls};
+
+/// Starts servers.
+pub struct Server;
+
+impl Server {
+    /// Opens everything, listens and returns while the server runs.
+    ///
+    /// # Errors
+    /// [`ServerError`]; nothing runs then.
+    pub async fn start(config: Config) -> Result<RunningServer, ServerError> {
+        let server = &config.server;
+        let metrics = metrics::handle();
+        make_data_dir(&server.data_dir)?;
+        let tls = match (&server.tls_cert, &server.tls_key) {
+            (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
+            _ => None,
+        };
+        let listen = |source| ServerError::Listen { address: server.listen, source };
+        let tcp = TcpListener::bind(server.listen).await.map_err(listen)?;
+        let address = tcp.local_addr().map_err(listen)?;
+        let endpoint = endpoint(address, tls.is_some());
+        let mut parts = assemble(&config).await?;
+        let credentials_file = write_credentials(&config, &mut parts, &endpoint)?;
+
+        let shutdown = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let health = Health {
+            db: parts.db.clone(),
+            store: parts.artifacts.store.clone(),
+            shutdown: shutdown.clone(),
+            metrics: metrics.clone(),
+        };
+        let router = router(&config, &parts, health);
+        let listener = Listener {
+            tcp,
+            tls,
+            connections: config.limits.connections,
+            header_timeout: config.limits.header_timeout,
+            drain_timeout: server.shutdown_timeout,
+        };
+        tracker.spawn(listener.serve(router, shutdown.clone()));
+        if server.role.runs_tasks() {
+            tasks::spawn(&parts, &config, &tracker, &shutdown);
+        }
+        let upkeep = shutdown.clone();
+        tracker.spawn(async move {
+            tokio::select! {
+                () = metrics::upkeep(metrics) => {}
+                () = upkeep.cancelled() => {}
+            }
+        });
+        tracker.close();
+        Ok(RunningServer { address, endpoint, credentials_file, db: parts.db, shutdown, tracker })
+    }
+}
+
+/// A server at work. Dropping it leaves it running until the runtime ends.
+pub struct RunningServer {
+    address: SocketAddr,
+    endpoint: String,
+    credentials_file: Option<PathBuf>,
+    db: Db,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl RunningServer {
+    /// Where it listens; with the port that was chosen when the configuration said 0.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Scheme, host and port under which this machine reaches it.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The file of the root key pair; `None` when the operator gave the pair.
+    pub fn credentials_file(&self) -> Option<&Path> {
+        self.credentials_file.as_deref()
+    }
+
+    /// Asks it to end: no new connections, running requests end, tasks go back to the queue.
+    pub fn shutdown(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Fires when the server was asked to end.
+    pub fn stopping(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait(self) {
+        self.tracker.wait().await;
+        self.db.close().await;
+    }
+}
+
+fn router(config: &Config, parts: &Parts, health: Health) -> Router {
+    let mut router = health::router(health);
+    if config.server.role.serves_data() {
+        router = router.merge(berth_registry::router(parts.registry.clone()));
+    }
+    if config.server.role.serves_api() {
+        router = router.merge(berth_control::router(parts.control.clone()));
+    }
+    let observer = Observer { trust_proxy: config.server.trust_proxy };
+    router.layer(from_fn_with_state(observer, observe))
+}
+
+fn make_data_dir(path: &Path) -> Result<(), ServerError> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| ServerError::DataDir { path: path.to_owned(), source })
+}
+
+/// How this machine reaches the server: a wildcard address is reached by loopback.
+fn endpoint(address: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// Writes the generated root key to its file; a pair that the operator gave is written nowhere.
+fn write_credentials(
+    config: &Config,
+    parts: &mut Parts,
+    endpoint: &str,
+) -> Result<Option<PathBuf>, ServerError> {
+    if parts.bootstrap.given {
+        return Ok(None);
+    }
+    parts.bootstrap.credentials.endpoint = endpoint.to_owned();
+    let path = config.in_data_dir(credentials::FILE_NAME);
+    credentials::write(&config.server.data_dir, &parts.bootstrap.credentials)
+        .map_err(|source| ServerError::Credentials { path: path.clone(), source })?;
+    Ok(Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints() {
+        let at = |text: &str, tls| endpoint(text.parse().expect("address"), tls);
+        assert_eq!(at("127.0.0.1:5000", false), "http://127.0.0.1:5000");
+        assert_eq!(at("0.0.0.0:443", true), "https://127.0.0.1:443");
+        assert_eq!(at("[::]:1", false), "http://[::1]:1");
+    }
+}

@@ -1,0 +1,48 @@
+//! What runs beside requests: build and subscription workers, and schedules.
+
+use std::sync::Arc;
+
+use berth_builder::Builder;
+use berth_metadata::repos::task::{TaskState, count_by_state};
+use berth_metadata::{Db, DbError};
+use berth_subscription::Subscription;
+use berth_tasks::{Runner, RunnerConfig, Scheduler};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::assemble::Parts;
+use crate::config::Config;
+use crate::metrics::TASKS;
+
+/// Starts the workers; on `shutdown` they give their tasks back and end.
+pub(crate) fn spawn(
+    parts: &Parts,
+    config: &Config,
+    tracker: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let builds = RunnerConfig::new(Builder::QUEUE, config.build.workers);
+    let subscriptions = RunnerConfig::new(Subscription::QUEUE, config.subscription.workers);
+    let runner = |config, handlers| {
+        Runner::new(parts.db.clone(), Arc::clone(&parts.clock), config, handlers)
+    };
+    tracker.spawn(runner(builds, parts.builder.handlers()).run(shutdown.clone()));
+    tracker.spawn(runner(subscriptions, parts.subscription.handlers()).run(shutdown.clone()));
+    let scheduler =
+        Scheduler::new(parts.db.clone(), Arc::clone(&parts.clock), parts.subscription.fire());
+    tracker.spawn(scheduler.run(shutdown.clone()));
+}
+
+/// Brings the gauges of unfinished tasks up to date.
+pub(crate) async fn measure(db: &Db) -> Result<(), DbError> {
+    let mut session = db.read().await?;
+    for queue in [Builder::QUEUE, Subscription::QUEUE] {
+        for (label, state) in [("ready", TaskState::Ready), ("running", TaskState::Running)] {
+            let count = count_by_state(&mut session, queue, state).await?;
+            // Exact up to 2^53 tasks.
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            metrics::gauge!(TASKS, "queue" => queue, "state" => label).set(count as f64);
+        }
+    }
+    Ok(())
+}
