@@ -1,0 +1,76 @@
+//! What can go wrong with stored bytes.
+
+use std::io;
+
+/// The kinds that callers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageErrorKind {
+    /// There is no such object, or no such partial object.
+    NotFound,
+    /// The range goes beyond the end of the object.
+    Range,
+    /// The disk or the network failed; trying again may help.
+    Io,
+    /// What is stored is not what it should be.
+    Corrupt,
+    /// Wrong configuration or wrong use.
+    Other,
+}
+
+/// An error of the store. The message names the object and the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StorageError {
+    kind: StorageErrorKind,
+    message: String,
+}
+
+impl StorageError {
+    pub(crate) fn new(kind: StorageErrorKind, message: String) -> Self {
+        Self { kind, message }
+    }
+
+    pub fn kind(&self) -> StorageErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn corrupt(message: String) -> Self {
+        Self::new(StorageErrorKind::Corrupt, message)
+    }
+
+    pub(crate) fn range(key: &str, range: &std::ops::Range<u64>, size: u64) -> Self {
+        let message = format!(
+            "bytes {}..{} of object {key} were asked for, and it has {size}",
+            range.start, range.end
+        );
+        Self::new(StorageErrorKind::Range, message)
+    }
+
+    /// An error of the file system while doing `action`.
+    pub(crate) fn io(action: &str, error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => StorageErrorKind::NotFound,
+            _ => StorageErrorKind::Io,
+        };
+        Self::new(kind, format!("cannot {action}: {error}"))
+    }
+
+    /// An error of the object store while doing `action`.
+    pub(crate) fn remote(action: &str, error: &object_store::Error) -> Self {
+        let kind = match error {
+            object_store::Error::NotFound { .. } => StorageErrorKind::NotFound,
+            object_store::Error::Generic { .. } => StorageErrorKind::Io,
+            _ => StorageErrorKind::Other,
+        };
+        Self::new(kind, format!("cannot {action}: {error}"))
+    }
+
+    pub(crate) fn foreign(store: &str) -> Self {
+        let message = format!("the partial object was not made by this kind of store ({store})");
+        Self::new(StorageErrorKind::Other, message)
+    }
+
+    pub(crate) fn crashed(error: &tokio::task::JoinError) -> Self {
+        Self::new(StorageErrorKind::Io, format!("a storage operation did not end: {error}"))
+    }
+}

@@ -1,0 +1,125 @@
+//! Where files are, and the durable moves between them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::{StorageError, StorageErrorKind, key};
+
+pub(super) struct Layout {
+    objects: PathBuf,
+    partials: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { objects: folder.join("objects"), partials: folder.join("partial") }
+    }
+
+    pub(super) fn objects(&self) -> &Path {
+        &self.objects
+    }
+
+    pub(super) fn partials(&self) -> &Path {
+        &self.partials
+    }
+
+    /// Makes the folders.
+    pub(super) fn prepare(&self) -> Result<(), StorageError> {
+        for folder in [&self.objects, &self.partials] {
+            fs::create_dir_all(folder).map_err(at("make the folder", folder))?;
+        }
+        match self.objects.parent() {
+            Some(root) => sync_folder(root),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the folders are there and can be written to.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        for folder in [&self.objects, &self.partials] {
+            rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+                .map_err(io::Error::from)
+                .map_err(at("write to the folder", folder))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn object(&self, key: &str) -> Result<PathBuf, StorageError> {
+        key::check(key)?;
+        let (era, rest) = key.split_at(4);
+        let (hours, _) = rest.split_at(2);
+        Ok(self.objects.join(era).join(hours).join(key))
+    }
+
+    pub(super) fn partial(&self, name: &str) -> Result<PathBuf, StorageError> {
+        key::check(name)?;
+        Ok(self.partials.join(name))
+    }
+
+    pub(super) fn size(&self, key: &str) -> Result<u64, StorageError> {
+        let path = self.object(key)?;
+        let metadata = fs::metadata(&path).map_err(|error| object_error("measure", key, &error))?;
+        Ok(metadata.len())
+    }
+
+    pub(super) fn remove_object(&self, key: &str) -> Result<(), StorageError> {
+        remove(&self.object(key)?)
+    }
+
+    pub(super) fn remove_partial(&self, name: &str) -> Result<(), StorageError> {
+        remove(&self.partial(name)?)
+    }
+
+    /// Gives a synced file its place as the object `key` by `place`, which links or renames it, and
+    /// makes that durable.
+    pub(super) fn publish(
+        &self,
+        key: &str,
+        place: impl FnOnce(&Path) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let path = self.object(key)?;
+        let folder = path.parent().unwrap_or(&self.objects);
+        self.make_folder(folder)?;
+        place(&path)?;
+        sync_folder(folder)
+    }
+
+    /// Makes `objects/xxxx/yy` durably; nothing to do nearly always.
+    fn make_folder(&self, folder: &Path) -> Result<(), StorageError> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(folder).map_err(at("make the folder", folder))?;
+        if let Some(parent) = folder.parent() {
+            sync_folder(parent)?;
+        }
+        sync_folder(&self.objects)
+    }
+}
+
+/// An error on a path.
+pub(super) fn at(action: &str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
+    move |error| StorageError::io(&format!("{action} {}", path.display()), &error)
+}
+
+pub(super) fn object_error(action: &str, key: &str, error: &io::Error) -> StorageError {
+    if error.kind() == io::ErrorKind::NotFound {
+        return StorageError::new(StorageErrorKind::NotFound, format!("there is no object {key}"));
+    }
+    StorageError::io(&format!("{action} object {key}"), error)
+}
+
+/// Makes the entries of a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StorageError> {
+    File::open(folder)
+        .and_then(|opened| opened.sync_all())
+        .map_err(at("make durable the folder", folder))
+}
+
+fn remove(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,269 @@
+//! Writing: partial objects, and files taken over whole.
+
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use super::blocking;
+use super::layout::{Layout, at, sync_folder};
+use crate::partial::{Live as PartialLive, State as PartialState};
+use crate::{PartialObject, StorageError, StorageErrorKind, Stored, key};
+
+/// Bytes gathered before they are written in one go, while the next are gathered.
+const BATCH: usize = 1 << 20;
+/// Pieces in one write: the kernel's limit.
+const PIECES: usize = 1024;
+
+/// What must survive.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Name in the folder of partial objects.
+    pub(super) file: String,
+}
+
+/// A partial object's open, locked file, and what is on its way into it.
+pub(crate) struct Live {
+    file: Arc<File>,
+    /// Bytes written or being written.
+    handed_over: u64,
+    gathered: Vec<Bytes>,
+    gathered_len: usize,
+    writing: Option<JoinHandle<io::Result<()>>>,
+    /// Whether the file's name is durable.
+    named: bool,
+}
+
+pub(super) async fn append(
+    layout: &Arc<Layout>,
+    partial: &mut PartialObject,
+    data: Bytes,
+) -> Result<(), StorageError> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    let live = open(layout, partial).await?;
+    let len = data.len();
+    live.gathered_len += len;
+    live.gathered.push(data);
+    if live.gathered_len >= BATCH || live.gathered.len() >= PIECES {
+        let done = live.hand_over().await;
+        checked(partial, done)?;
+    }
+    partial.len += len as u64;
+    Ok(())
+}
+
+pub(super) async fn sync(
+    layout: &Arc<Layout>,
+    partial: &mut PartialObject,
+) -> Result<(), StorageError> {
+    let live = open(layout, partial).await?;
+    let done = live.drain().await;
+    let (file, named) = (Arc::clone(&live.file), live.named);
+    checked(partial, done)?;
+    let synced = blocking(layout, move |layout| {
+        file.sync_data().map_err(at("make durable a file in", layout.partials()))?;
+        if named { Ok(()) } else { sync_folder(layout.partials()) }
+    });
+    synced.await?;
+    if let PartialLive::Folder(live) = &mut partial.live {
+        live.named = true;
+    }
+    Ok(())
+}
+
+pub(super) async fn finish(
+    layout: &Arc<Layout>,
+    mut partial: PartialObject,
+) -> Result<Stored, StorageError> {
+    let live = open(layout, &mut partial).await?;
+    let done = live.drain().await;
+    let file = Arc::clone(&live.file);
+    checked(&mut partial, done)?;
+    let PartialState::Folder(State { file: name }) = &partial.state else {
+        return Err(StorageError::foreign("folder"));
+    };
+    let (name, size) = (name.clone(), partial.len);
+    blocking(layout, move |layout| {
+        let from = layout.partial(&name)?;
+        file.sync_data().map_err(at("make durable", &from))?;
+        let key = key::fresh();
+        layout.publish(&key, |path| fs::rename(&from, path).map_err(at("finish", &from)))?;
+        sync_folder(layout.partials())?;
+        Ok(Stored { key, size })
+    })
+    .await
+}
+
+/// Waits for a write that is under way and closes the file, whatever became of it.
+pub(super) async fn settle(partial: &mut PartialObject) {
+    if let PartialLive::Folder(live) = &mut partial.live {
+        // The partial object is being thrown away.
+        let _ = live.written().await;
+    }
+    partial.live = PartialLive::None;
+}
+
+/// Forgets the open file after an error: the partial object then says that it is longer than its
+/// file, and every later use fails.
+fn checked(partial: &mut PartialObject, done: io::Result<()>) -> Result<(), StorageError> {
+    done.map_err(|error| {
+        partial.live = PartialLive::None;
+        StorageError::io(&format!("write partial object {}", partial.key), &error)
+    })
+}
+
+impl Live {
+    fn new(file: File, len: u64, named: bool) -> Self {
+        Self {
+            file: Arc::new(file),
+            handed_over: len,
+            gathered: Vec::new(),
+            gathered_len: 0,
+            writing: None,
+            named,
+        }
+    }
+
+    /// Waits for the write that is under way.
+    async fn written(&mut self) -> io::Result<()> {
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let done = writing.await;
+        self.writing = None;
+        done.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Starts to write what was gathered, once the write before is done.
+    async fn hand_over(&mut self) -> io::Result<()> {
+        self.written().await?;
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let pieces = std::mem::take(&mut self.gathered);
+        let offset = self.handed_over;
+        self.handed_over += std::mem::take(&mut self.gathered_len) as u64;
+        let file = Arc::clone(&self.file);
+        let write = move || write_all_at(&file, &pieces, offset);
+        self.writing = Some(tokio::task::spawn_blocking(write));
+        Ok(())
+    }
+
+    async fn drain(&mut self) -> io::Result<()> {
+        self.hand_over().await?;
+        self.written().await
+    }
+}
+
+fn write_all_at(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut rest = slices.as_mut_slice();
+    while !rest.is_empty() {
+        let count = match rustix::io::pwritev(file, rest, offset) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += count as u64;
+        IoSlice::advance_slices(&mut rest, count);
+    }
+    Ok(())
+}
+
+/// The live part of a partial object; opens its file when this process does not have it.
+async fn open<'a>(
+    layout: &Arc<Layout>,
+    partial: &'a mut PartialObject,
+) -> Result<&'a mut Live, StorageError> {
+    let PartialState::Folder(state) = &mut partial.state else {
+        return Err(StorageError::foreign("folder"));
+    };
+    if matches!(partial.live, PartialLive::None) {
+        let (name, len) = (state.file.clone(), partial.len);
+        let taken_up = blocking(layout, move |layout| take_up(layout, name, len));
+        let (name, live) = taken_up.await?;
+        state.file = name;
+        partial.live = PartialLive::Folder(Box::new(live));
+    }
+    match &mut partial.live {
+        PartialLive::Folder(live) => Ok(live),
+        _ => Err(StorageError::foreign("folder")),
+    }
+}
+
+/// Opens and locks the file `name`, which holds `len` bytes of ours, or a copy of those under a new
+/// name when somebody else writes it or has written more.
+fn take_up(layout: &Layout, name: String, len: u64) -> Result<(String, Live), StorageError> {
+    let path = layout.partial(&name)?;
+    let opened = OpenOptions::new().read(true).write(true).create(len == 0).open(&path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let message = format!("partial object {name} is gone");
+            return Err(StorageError::new(StorageErrorKind::NotFound, message));
+        }
+        other => other.map_err(at("open", &path))?,
+    };
+    let ours = match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => return Err(at("lock", &path)(error)),
+    };
+    let metadata = file.metadata().map_err(at("measure", &path))?;
+    let stored = metadata.len();
+    if stored < len {
+        let message = format!("partial object {name} has {stored} bytes, expected {len}");
+        return Err(StorageError::corrupt(message));
+    }
+    // Between the opening and the lock the one before us may have finished it: renamed it away.
+    let same_file =
+        |other: Metadata| other.ino() == metadata.ino() && other.dev() == metadata.dev();
+    if ours && stored == len && fs::metadata(&path).is_ok_and(same_file) {
+        return Ok((name, Live::new(file, len, len > 0)));
+    }
+    let name = key::fresh();
+    let path = layout.partial(&name)?;
+    let mut copy = create(&path)?;
+    io::copy(&mut (&file).take(len), &mut copy).map_err(at("write", &path))?;
+    Ok((name, Live::new(copy, len, false)))
+}
+
+/// A new file, locked.
+fn create(path: &Path) -> Result<File, StorageError> {
+    let opened = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+    let file = opened.map_err(at("make", path))?;
+    file.try_lock().map_err(io::Error::from).map_err(at("lock", path))?;
+    Ok(file)
+}
+
+/// Makes an object of a finished file: another name of it, or a copy when it is on another file
+/// system.
+pub(super) fn import(layout: &Layout, source: &Path, size: u64) -> Result<Stored, StorageError> {
+    let mut file = File::open(source).map_err(at("open", source))?;
+    let actual = file.metadata().map_err(at("measure", source))?.len();
+    if actual != size {
+        let message = format!("{} has {actual} bytes, expected {size}", source.display());
+        return Err(StorageError::corrupt(message));
+    }
+    file.sync_data().map_err(at("make durable", source))?;
+    let key = key::fresh();
+    let mut linked = false;
+    layout.publish(&key, |path| {
+        linked = fs::hard_link(source, path).is_ok();
+        Ok(())
+    })?;
+    if !linked {
+        let partial = layout.partial(&key)?;
+        let mut copy = create(&partial)?;
+        io::copy(&mut file, &mut copy).map_err(at("write", &partial))?;
+        copy.sync_data().map_err(at("make durable", &partial))?;
+        layout.publish(&key, |path| fs::rename(&partial, path).map_err(at("finish", &partial)))?;
+    }
+    Ok(Stored { key, size })
+}

@@ -1,0 +1,151 @@
+//! Objects in memory: for tests and trials. Clones share their objects.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+
+use crate::partial::{Live, State};
+use crate::{BlobStore, ByteStream, PartialObject, StorageError, StorageErrorKind, Stored, key};
+
+/// See the module.
+#[derive(Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    objects: HashMap<String, Bytes>,
+    partials: HashMap<String, (Vec<u8>, Instant)>,
+}
+
+impl MemoryStore {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn object(&self, key: &str) -> Result<Bytes, StorageError> {
+        self.inner().objects.get(key).cloned().ok_or_else(|| {
+            StorageError::new(StorageErrorKind::NotFound, format!("there is no object {key}"))
+        })
+    }
+
+    fn add(&self, bytes: Bytes) -> Stored {
+        let stored = Stored { key: key::fresh(), size: bytes.len() as u64 };
+        self.inner().objects.insert(stored.key.clone(), bytes);
+        stored
+    }
+}
+
+impl Inner {
+    /// The bytes of a partial object, as long as it says; a longer buffer has been written by
+    /// somebody else, and then `partial` goes on with a copy of its own.
+    fn buffer(&mut self, partial: &mut PartialObject) -> Result<&mut Vec<u8>, StorageError> {
+        if !matches!(partial.state, State::Memory) {
+            return Err(StorageError::foreign("memory"));
+        }
+        let stored = self.partials.get(&partial.key).map_or(0, |(buffer, _)| buffer.len() as u64);
+        if stored < partial.len {
+            let message = format!("partial object {} is gone", partial.key);
+            return Err(StorageError::new(StorageErrorKind::NotFound, message));
+        }
+        if stored > partial.len {
+            let copy: Vec<u8> = match self.partials.get(&partial.key) {
+                Some((buffer, _)) => {
+                    buffer.iter().copied().zip(0..partial.len).map(|(byte, _)| byte).collect()
+                }
+                None => Vec::new(),
+            };
+            partial.key = key::fresh();
+            self.partials.insert(partial.key.clone(), (copy, Instant::now()));
+        }
+        let entry = self.partials.entry(partial.key.clone());
+        let (buffer, touched) = entry.or_insert_with(|| (Vec::new(), Instant::now()));
+        *touched = Instant::now();
+        Ok(buffer)
+    }
+}
+
+#[async_trait]
+impl BlobStore for MemoryStore {
+    async fn create(&self) -> Result<PartialObject, StorageError> {
+        Ok(PartialObject { key: key::fresh(), len: 0, state: State::Memory, live: Live::None })
+    }
+
+    async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError> {
+        self.inner().buffer(partial)?.extend_from_slice(&data);
+        partial.len += data.len() as u64;
+        Ok(())
+    }
+
+    async fn sync(&self, partial: &mut PartialObject) -> Result<(), StorageError> {
+        self.inner().buffer(partial).map(drop)
+    }
+
+    async fn finish(&self, mut partial: PartialObject) -> Result<Stored, StorageError> {
+        let bytes = std::mem::take(self.inner().buffer(&mut partial)?);
+        self.inner().partials.remove(&partial.key);
+        Ok(self.add(bytes.into()))
+    }
+
+    async fn abort(&self, partial: PartialObject) -> Result<(), StorageError> {
+        self.inner().partials.remove(&partial.key);
+        Ok(())
+    }
+
+    async fn import(&self, file: &Path, size: u64) -> Result<Stored, StorageError> {
+        let path = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || std::fs::read(&path)).await;
+        let bytes = read
+            .map_err(|error| StorageError::crashed(&error))?
+            .map_err(|error| StorageError::io(&format!("read {}", file.display()), &error))?;
+        if bytes.len() as u64 != size {
+            let message = format!("{} has {} bytes, expected {size}", file.display(), bytes.len());
+            return Err(StorageError::corrupt(message));
+        }
+        Ok(self.add(bytes.into()))
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
+        let bytes = self.object(key)?;
+        let ends = (usize::try_from(range.start), usize::try_from(range.end));
+        match ends {
+            (Ok(start), Ok(end)) if start <= end && end <= bytes.len() => {
+                let slice = bytes.slice(start..end);
+                let items = (!slice.is_empty()).then_some(Ok(slice));
+                Ok(stream::iter(items).boxed())
+            }
+            _ => Err(StorageError::range(key, &range, bytes.len() as u64)),
+        }
+    }
+
+    async fn size(&self, key: &str) -> Result<u64, StorageError> {
+        self.object(key).map(|bytes| bytes.len() as u64)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.inner().objects.remove(key);
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError> {
+        let keys: Vec<_> = self.inner().objects.keys().cloned().map(Ok).collect();
+        Ok(stream::iter(keys).boxed())
+    }
+
+    async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError> {
+        let mut inner = self.inner();
+        let before = inner.partials.len();
+        inner.partials.retain(|_, (_, touched)| touched.elapsed() < older_than);
+        Ok((before - inner.partials.len()) as u64)
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}

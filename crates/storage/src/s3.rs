@@ -1,0 +1,248 @@
+//! Objects in a bucket of S3 or a service that speaks it (OSS, MinIO, …).
+//!
+//! Objects are `prefix/objects/<key>`. A partial object is a multipart upload; what is too small to
+//! be a part is kept on sync as an object `prefix/partial/<name>`. No conditional requests, no
+//! bulk deletes, no chunked signatures: OSS refuses them.
+//!
+//! Multipart uploads that nobody finishes are the bucket's to remove: give it a life-cycle rule
+//! (`AbortIncompleteMultipartUpload`).
+
+mod import;
+mod upload;
+
+use std::ops::Range;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::path::Path;
+use object_store::{ClientOptions, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _};
+
+use crate::config::unusable;
+use crate::partial::{Live as PartialLive, State as PartialState};
+use crate::{
+    BlobStore, ByteStream, PartialObject, StorageConfig, StorageError, StorageErrorKind, Stored,
+    key,
+};
+pub(crate) use upload::{Live, State};
+
+/// See the module.
+#[derive(Clone)]
+pub struct S3Store(Arc<Bucket>);
+
+struct Bucket {
+    s3: AmazonS3,
+    prefix: Path,
+}
+
+impl S3Store {
+    /// A store in the bucket of an `s3://bucket/prefix` URL; nothing is sent yet.
+    pub fn open(config: &StorageConfig) -> Result<Self, StorageError> {
+        let refused = |reason: &str| unusable(&config.url, reason);
+        let url = url::Url::parse(&config.url).map_err(|error| refused(&error.to_string()))?;
+        let bucket = url.host_str().ok_or_else(|| refused("it names no bucket"))?;
+        let prefix =
+            Path::from_url_path(url.path()).map_err(|error| refused(&error.to_string()))?;
+        let client = ClientOptions::new()
+            .with_allow_http(config.allow_http)
+            .with_timeout(Duration::from_secs(600))
+            .with_connect_timeout(Duration::from_secs(10));
+        let mut builder = AmazonS3Builder::from_env()
+            .with_client_options(client)
+            .with_bucket_name(bucket)
+            .with_virtual_hosted_style_request(!config.path_style)
+            .with_conditional_put(S3ConditionalPut::Disabled)
+            .with_disable_bulk_delete(true)
+            .with_disable_tagging(true);
+        if let Some(region) = &config.region {
+            builder = builder.with_region(region);
+        }
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.with_endpoint(endpoint_of(endpoint, bucket, config.path_style)?);
+        }
+        match (&config.access_key_id, &config.secret_access_key) {
+            (Some(id), Some(secret)) => {
+                builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
+            }
+            (None, None) => {}
+            _ => return Err(refused("an access key needs both its id and its secret")),
+        }
+        let s3 = builder.build().map_err(|error| refused(&error.to_string()))?;
+        Ok(Self(Arc::new(Bucket { s3, prefix })))
+    }
+}
+
+/// The endpoint as the client wants it: with virtual hosts, the bucket is part of the host name.
+fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> Result<String, StorageError> {
+    let refused = |reason: &str| unusable(endpoint, reason);
+    let mut url = url::Url::parse(endpoint).map_err(|error| refused(&error.to_string()))?;
+    if !path_style {
+        let host = url.host_str().ok_or_else(|| refused("it has no host"))?;
+        let host = match host.strip_prefix(bucket) {
+            Some(rest) if rest.starts_with('.') => host.to_owned(),
+            _ => format!("{bucket}.{host}"),
+        };
+        url.set_host(Some(&host)).map_err(|error| refused(&error.to_string()))?;
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+impl Bucket {
+    fn object(&self, key: &str) -> Result<Path, StorageError> {
+        key::check(key)?;
+        Ok(self.prefix.clone().join("objects").join(key))
+    }
+
+    fn tail(&self, name: &str) -> Result<Path, StorageError> {
+        key::check(name)?;
+        Ok(self.prefix.clone().join("partial").join(name))
+    }
+
+    async fn size(&self, key: &str) -> Result<u64, StorageError> {
+        let head = self.s3.head(&self.object(key)?).await;
+        let meta = head.map_err(|error| StorageError::remote(&format!("find {key}"), &error))?;
+        Ok(meta.size)
+    }
+
+    async fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        match self.s3.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StorageError::remote(&format!("remove {path}"), &error)),
+        }
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
+        if range.start >= range.end {
+            let size = self.size(key).await?;
+            if range.start > range.end || range.end > size {
+                return Err(StorageError::range(key, &range, size));
+            }
+            return Ok(stream::empty().boxed());
+        }
+        let bounded = GetRange::Bounded(range.clone());
+        let options = GetOptions { range: Some(bounded), ..GetOptions::default() };
+        let answer = match self.s3.get_opts(&self.object(key)?, options).await {
+            Ok(answer) if answer.range == range => answer,
+            Ok(answer) => return Err(StorageError::range(key, &range, answer.meta.size)),
+            Err(error) => return Err(self.explain(key, &range, &error).await),
+        };
+        let key = key.to_owned();
+        let failed = move |error| StorageError::remote(&format!("read object {key}"), &error);
+        Ok(answer.into_stream().map_err(failed).boxed())
+    }
+
+    /// Services answer a range beyond the end in several ways, so the object's size decides.
+    async fn explain(
+        &self,
+        key: &str,
+        range: &Range<u64>,
+        error: &object_store::Error,
+    ) -> StorageError {
+        let error = StorageError::remote(&format!("read object {key}"), error);
+        if error.kind() == StorageErrorKind::NotFound {
+            return error;
+        }
+        match self.size(key).await {
+            Ok(size) if range.end > size => StorageError::range(key, range, size),
+            _ => error,
+        }
+    }
+}
+
+#[async_trait]
+impl BlobStore for S3Store {
+    async fn create(&self) -> Result<PartialObject, StorageError> {
+        let state = PartialState::S3(State::default());
+        Ok(PartialObject { key: key::fresh(), len: 0, state, live: PartialLive::None })
+    }
+
+    async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError> {
+        upload::append(&self.0, partial, &data).await
+    }
+
+    async fn sync(&self, partial: &mut PartialObject) -> Result<(), StorageError> {
+        upload::sync(&self.0, partial).await
+    }
+
+    async fn finish(&self, partial: PartialObject) -> Result<Stored, StorageError> {
+        upload::finish(&self.0, partial).await
+    }
+
+    async fn abort(&self, partial: PartialObject) -> Result<(), StorageError> {
+        upload::abort(&self.0, partial).await
+    }
+
+    async fn import(&self, file: &FilePath, size: u64) -> Result<Stored, StorageError> {
+        import::import(&self.0, file, size).await
+    }
+
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
+        self.0.read(key, range).await
+    }
+
+    async fn size(&self, key: &str) -> Result<u64, StorageError> {
+        self.0.size(key).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.0.remove(&self.0.object(key)?).await
+    }
+
+    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError> {
+        let folder = self.0.prefix.clone().join("objects");
+        let key_of = |found: object_store::Result<object_store::ObjectMeta>| {
+            std::future::ready(match found {
+                Ok(meta) => {
+                    let name = meta.location.filename().unwrap_or_default();
+                    key::is_key(name).then(|| Ok(name.to_owned()))
+                }
+                Err(error) => Some(Err(StorageError::remote("list objects", &error))),
+            })
+        };
+        Ok(self.0.s3.list(Some(&folder)).filter_map(key_of).boxed())
+    }
+
+    async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError> {
+        let folder = self.0.prefix.clone().join("partial");
+        let mut tails = self.0.s3.list(Some(&folder));
+        let mut removed = 0;
+        while let Some(tail) = tails.next().await {
+            let tail = tail.map_err(|error| StorageError::remote("list tails", &error))?;
+            let modified = std::time::SystemTime::from(tail.last_modified);
+            if modified.elapsed().unwrap_or_default() >= older_than {
+                self.0.remove(&tail.location).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        let probe = self.0.prefix.clone().join("ping");
+        match self.0.s3.head(&probe).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StorageError::remote("reach the bucket", &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::endpoint_of;
+
+    #[test]
+    fn endpoints() {
+        let oss = "https://oss-cn-hangzhou.aliyuncs.com";
+        let with_bucket = "https://images.oss-cn-hangzhou.aliyuncs.com";
+        assert_eq!(endpoint_of(oss, "images", false).unwrap(), with_bucket);
+        assert_eq!(endpoint_of(with_bucket, "images", false).unwrap(), with_bucket);
+        let minio = "http://127.0.0.1:9000";
+        assert_eq!(endpoint_of(minio, "images", true).unwrap(), minio);
+        assert!(endpoint_of("oss", "images", false).is_err());
+    }
+}

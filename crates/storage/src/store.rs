@@ -1,0 +1,81 @@
+//! The contract of a blob store.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{PartialObject, StorageError};
+
+/// The bytes of an object, in pieces of a few hundred kilobytes at most.
+pub type ByteStream = BoxStream<'static, Result<Bytes, StorageError>>;
+
+/// A whole, durable object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Immutable objects by unique key.
+///
+/// An object is written as a [`PartialObject`] and is not to be seen until it is finished; then it
+/// never changes. Its key is chosen when it is finished, so that two requests that race on one
+/// partial object can never write to the same object. Nothing that was synced or finished is lost
+/// when the process or the machine stops.
+///
+/// Every future may be dropped: then nothing is finished, and a partial object that was being
+/// appended to is to be taken up again from its last synced form.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Begins an object. Costs nothing until bytes come.
+    async fn create(&self) -> Result<PartialObject, StorageError>;
+
+    /// Appends. May return before the bytes are written; an error of theirs then comes with a later
+    /// call. After an error, go back to the last synced form.
+    async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError>;
+
+    /// Makes everything appended so far durable; then, and only then, the serialised form of
+    /// `partial` can be taken up again, also by another process. Two that take up the same form do
+    /// not disturb each other: the later one goes on with a copy.
+    async fn sync(&self, partial: &mut PartialObject) -> Result<(), StorageError>;
+
+    /// Makes the object: whole, durable, and readable under the returned key.
+    async fn finish(&self, partial: PartialObject) -> Result<Stored, StorageError>;
+
+    /// Throws a partial object away. Idempotent.
+    async fn abort(&self, partial: PartialObject) -> Result<(), StorageError>;
+
+    /// Makes an object of a finished local file. The file stays and is the caller's to remove; it
+    /// must not be written to any more, since the folder store may share its bytes.
+    ///
+    /// # Errors
+    /// Corrupt when the file does not have `size` bytes.
+    async fn import(&self, file: &Path, size: u64) -> Result<Stored, StorageError>;
+
+    /// Exactly the bytes of `range`.
+    ///
+    /// # Errors
+    /// Range when it goes beyond the end, NotFound.
+    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError>;
+
+    /// Size in bytes.
+    async fn size(&self, key: &str) -> Result<u64, StorageError>;
+
+    /// Removes an object. Idempotent.
+    async fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// The keys of all objects, in no order: for scrubbing and tests.
+    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError>;
+
+    /// Removes what unfinished objects left behind and nobody touched for `older_than`, which must
+    /// be longer than an upload may pause. Returns how many pieces went.
+    async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError>;
+
+    /// Whether the store can be used now.
+    async fn ping(&self) -> Result<(), StorageError>;
+}
