@@ -1,3 +1,146 @@
-//! Artifact subscription rules.
+//! Rows of `subscription_rule`: which tags of which upstream repository are copied where.
 
-pub const STATEMENTS: &[&str] = &[];
+use berth_types::Millis;
+
+use crate::{DbError, Page, Row, Session, args};
+
+/// A subscription rule as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionRule {
+    pub rule_id: String,
+    pub instance_id: String,
+    /// The target.
+    pub namespace_name: String,
+    pub repo_name: String,
+    pub source_provider: String,
+    pub source_domain: String,
+    pub source_namespace_name: String,
+    pub source_repo_name: String,
+    /// JSON array of `os/architecture`.
+    pub platforms: String,
+    pub tag_regexp: String,
+    pub tag_count: i64,
+    pub override_tags: bool,
+    pub accelerate: bool,
+    pub created_at: Millis,
+    pub modified_at: Millis,
+}
+
+const INSERT: &str = "INSERT INTO subscription_rule (rule_id, instance_id, namespace_name, \
+    repo_name, source_provider, source_domain, source_namespace_name, source_repo_name, \
+    platforms, tag_regexp, tag_count, override_tags, accelerate, created_at, modified_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+const FIND: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
+const FIND_BY_ID: &str = "SELECT * FROM subscription_rule WHERE rule_id = $1";
+const LIST: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 \
+    ORDER BY created_at DESC, rule_id DESC LIMIT $2 OFFSET $3";
+const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_rule WHERE instance_id = $1";
+const UPDATE: &str = "UPDATE subscription_rule SET namespace_name = $3, repo_name = $4, \
+    source_provider = $5, source_domain = $6, source_namespace_name = $7, source_repo_name = $8, \
+    platforms = $9, tag_regexp = $10, tag_count = $11, override_tags = $12, accelerate = $13, \
+    modified_at = $14 WHERE instance_id = $1 AND rule_id = $2";
+const DELETE: &str = "DELETE FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
+
+/// Every statement of this file.
+pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_ID, LIST, COUNT, UPDATE, DELETE];
+
+pub async fn insert(session: &mut Session, rule: &SubscriptionRule) -> Result<(), DbError> {
+    let values = args![
+        &rule.rule_id,
+        &rule.instance_id,
+        &rule.namespace_name,
+        &rule.repo_name,
+        &rule.source_provider,
+        &rule.source_domain,
+        &rule.source_namespace_name,
+        &rule.source_repo_name,
+        &rule.platforms,
+        &rule.tag_regexp,
+        rule.tag_count,
+        rule.override_tags,
+        rule.accelerate,
+        rule.created_at,
+        rule.modified_at
+    ];
+    session.execute(INSERT, values).await.map(drop)
+}
+
+/// The rule of this id in this instance.
+pub async fn find(
+    session: &mut Session,
+    instance_id: &str,
+    rule_id: &str,
+) -> Result<Option<SubscriptionRule>, DbError> {
+    let row = session.fetch_optional(FIND, args![instance_id, rule_id]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The rule of this id in whatever instance.
+pub async fn find_by_id(
+    session: &mut Session,
+    rule_id: &str,
+) -> Result<Option<SubscriptionRule>, DbError> {
+    session.fetch_optional(FIND_BY_ID, args![rule_id]).await?.as_ref().map(read).transpose()
+}
+
+/// A page, newest first, and the number of all rules of the instance.
+pub async fn list(
+    session: &mut Session,
+    instance_id: &str,
+    page: Page,
+) -> Result<(Vec<SubscriptionRule>, i64), DbError> {
+    let total = session.fetch_one(COUNT, args![instance_id]).await?.int("total")?;
+    let values = args![instance_id, page.limit(), page.offset()];
+    let rows = session.fetch_all(LIST, values).await?;
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+/// Writes everything that may change (not ids and birth); `false` when the rule is gone.
+pub async fn update(session: &mut Session, rule: &SubscriptionRule) -> Result<bool, DbError> {
+    let values = args![
+        &rule.instance_id,
+        &rule.rule_id,
+        &rule.namespace_name,
+        &rule.repo_name,
+        &rule.source_provider,
+        &rule.source_domain,
+        &rule.source_namespace_name,
+        &rule.source_repo_name,
+        &rule.platforms,
+        &rule.tag_regexp,
+        rule.tag_count,
+        rule.override_tags,
+        rule.accelerate,
+        rule.modified_at
+    ];
+    Ok(session.execute(UPDATE, values).await? == 1)
+}
+
+/// `false` when there was none.
+pub async fn delete(
+    session: &mut Session,
+    instance_id: &str,
+    rule_id: &str,
+) -> Result<bool, DbError> {
+    Ok(session.execute(DELETE, args![instance_id, rule_id]).await? == 1)
+}
+
+fn read(row: &Row) -> Result<SubscriptionRule, DbError> {
+    Ok(SubscriptionRule {
+        rule_id: row.text("rule_id")?,
+        instance_id: row.text("instance_id")?,
+        namespace_name: row.text("namespace_name")?,
+        repo_name: row.text("repo_name")?,
+        source_provider: row.text("source_provider")?,
+        source_domain: row.text("source_domain")?,
+        source_namespace_name: row.text("source_namespace_name")?,
+        source_repo_name: row.text("source_repo_name")?,
+        platforms: row.text("platforms")?,
+        tag_regexp: row.text("tag_regexp")?,
+        tag_count: row.int("tag_count")?,
+        override_tags: row.boolean("override_tags")?,
+        accelerate: row.boolean("accelerate")?,
+        created_at: row.int("created_at")?,
+        modified_at: row.int("modified_at")?,
+    })
+}

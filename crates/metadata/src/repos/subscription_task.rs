@@ -1,3 +1,172 @@
-//! Artifact subscription tasks.
+//! Rows of `subscription_task`: one run of a rule, with the rule as it stood. State, times and log
+//! are those of the `task` of the same id, so they are read joined and never stored twice.
 
-pub const STATEMENTS: &[&str] = &[];
+use berth_types::Millis;
+
+use super::task::TaskState;
+use crate::{DbError, Page, Row, Session, args};
+
+/// What is stored when a run is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionTask {
+    pub task_id: String,
+    pub instance_id: String,
+    /// The rule may be gone or changed since.
+    pub rule_id: String,
+    /// `AUTO` or `MANUAL`.
+    pub task_type: String,
+    /// JSON of the rule as it stood.
+    pub rule: String,
+    pub namespace_name: String,
+    pub repo_name: String,
+    pub source_provider: String,
+    pub source_namespace_name: String,
+    pub source_repo_name: String,
+    pub created_at: Millis,
+}
+
+/// A run with its outcome and the state of its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionTaskRow {
+    pub task: SubscriptionTask,
+    /// Tags at the source; known once they were listed.
+    pub tag_total_count: Option<i64>,
+    /// Tags that the rule selected.
+    pub tag_subscription_count: Option<i64>,
+    /// `SUCCESS` or `FAILED` once it ended.
+    pub result: Option<String>,
+    pub message: Option<String>,
+    pub state: TaskState,
+    pub attempt: i64,
+    pub progress: String,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    pub started_at: Option<Millis>,
+    pub finished_at: Option<Millis>,
+}
+
+macro_rules! joined {
+    ($rest:literal) => {
+        concat!(
+            "SELECT s.*, t.state, t.attempt, t.progress, t.error, t.started_at, t.finished_at \
+             FROM subscription_task s JOIN task t ON t.task_id = s.task_id ",
+            $rest
+        )
+    };
+}
+
+const INSERT: &str = "INSERT INTO subscription_task (task_id, instance_id, rule_id, task_type, \
+    rule, namespace_name, repo_name, source_provider, source_namespace_name, source_repo_name, \
+    created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const FIND: &str = joined!("WHERE s.instance_id = $1 AND s.task_id = $2");
+const FIND_BY_ID: &str = joined!("WHERE s.task_id = $1");
+const LIST: &str = joined!(
+    "WHERE s.instance_id = $1 AND ($2 = '' OR s.rule_id = $2) \
+     ORDER BY s.created_at DESC, s.task_id DESC LIMIT $3 OFFSET $4"
+);
+const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_task \
+    WHERE instance_id = $1 AND ($2 = '' OR rule_id = $2)";
+const SET_COUNTS: &str = "UPDATE subscription_task SET tag_total_count = $2, \
+    tag_subscription_count = $3 WHERE task_id = $1";
+const SET_RESULT: &str =
+    "UPDATE subscription_task SET result = $2, message = $3 WHERE task_id = $1";
+
+/// Every statement of this file.
+pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_ID, LIST, COUNT, SET_COUNTS, SET_RESULT];
+
+/// Inserts the row beside its `task` row, in the same transaction.
+pub async fn insert(session: &mut Session, task: &SubscriptionTask) -> Result<(), DbError> {
+    let values = args![
+        &task.task_id,
+        &task.instance_id,
+        &task.rule_id,
+        &task.task_type,
+        &task.rule,
+        &task.namespace_name,
+        &task.repo_name,
+        &task.source_provider,
+        &task.source_namespace_name,
+        &task.source_repo_name,
+        task.created_at
+    ];
+    session.execute(INSERT, values).await.map(drop)
+}
+
+/// The run of this id in this instance.
+pub async fn find(
+    session: &mut Session,
+    instance_id: &str,
+    task_id: &str,
+) -> Result<Option<SubscriptionTaskRow>, DbError> {
+    let row = session.fetch_optional(FIND, args![instance_id, task_id]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The run of this id in whatever instance.
+pub async fn find_by_id(
+    session: &mut Session,
+    task_id: &str,
+) -> Result<Option<SubscriptionTaskRow>, DbError> {
+    session.fetch_optional(FIND_BY_ID, args![task_id]).await?.as_ref().map(read).transpose()
+}
+
+/// A page of runs, newest first, of one rule or (empty) of all, and how many there are.
+pub async fn list(
+    session: &mut Session,
+    instance_id: &str,
+    rule_id: &str,
+    page: Page,
+) -> Result<(Vec<SubscriptionTaskRow>, i64), DbError> {
+    let total = session.fetch_one(COUNT, args![instance_id, rule_id]).await?.int("total")?;
+    let values = args![instance_id, rule_id, page.limit(), page.offset()];
+    let rows = session.fetch_all(LIST, values).await?;
+    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+/// Records how many tags the source has and how many of them were selected.
+pub async fn set_counts(
+    session: &mut Session,
+    task_id: &str,
+    total: i64,
+    selected: i64,
+) -> Result<(), DbError> {
+    session.execute(SET_COUNTS, args![task_id, total, selected]).await.map(drop)
+}
+
+/// Records the outcome: `SUCCESS` or `FAILED`, and words.
+pub async fn set_result(
+    session: &mut Session,
+    task_id: &str,
+    result: &str,
+    message: &str,
+) -> Result<(), DbError> {
+    session.execute(SET_RESULT, args![task_id, result, message]).await.map(drop)
+}
+
+fn read(row: &Row) -> Result<SubscriptionTaskRow, DbError> {
+    Ok(SubscriptionTaskRow {
+        task: SubscriptionTask {
+            task_id: row.text("task_id")?,
+            instance_id: row.text("instance_id")?,
+            rule_id: row.text("rule_id")?,
+            task_type: row.text("task_type")?,
+            rule: row.text("rule")?,
+            namespace_name: row.text("namespace_name")?,
+            repo_name: row.text("repo_name")?,
+            source_provider: row.text("source_provider")?,
+            source_namespace_name: row.text("source_namespace_name")?,
+            source_repo_name: row.text("source_repo_name")?,
+            created_at: row.int("created_at")?,
+        },
+        tag_total_count: row.opt_int("tag_total_count")?,
+        tag_subscription_count: row.opt_int("tag_subscription_count")?,
+        result: row.opt_text("result")?,
+        message: row.opt_text("message")?,
+        state: row.parse("state")?,
+        attempt: row.int("attempt")?,
+        progress: row.text("progress")?,
+        error: row.opt_text("error")?,
+        started_at: row.opt_int("started_at")?,
+        finished_at: row.opt_int("finished_at")?,
+    })
+}

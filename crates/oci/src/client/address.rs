@@ -21,10 +21,14 @@ impl Allow {
     /// Whether the address may be contacted. Forms that stand for an IPv4 address (mapped, NAT64)
     /// are judged as that address.
     pub fn permits(&self, address: IpAddr) -> bool {
-        let embedded = embedded_v4(address).map(IpAddr::V4);
+        let judged = embedded_v4(address).map_or(address, IpAddr::V4);
+        self.lists(address) || is_public_unicast(judged)
+    }
+
+    /// Whether the operator listed the address: what plain HTTP needs.
+    pub fn lists(&self, address: IpAddr) -> bool {
         let listed = |one: &IpAddr| self.nets.iter().any(|net| net.contains(one));
-        let judged = embedded.unwrap_or(address);
-        listed(&judged) || listed(&address) || is_public_unicast(judged)
+        listed(&address) || embedded_v4(address).is_some_and(|v4| listed(&IpAddr::V4(v4)))
     }
 }
 
@@ -174,6 +178,7 @@ mod tests {
         for address in ["10.0.0.1", "::1", "169.254.169.254", "fe80::1"] {
             assert!(!allow.permits(ip(address)), "{address}");
         }
+        assert!(allow.lists(ip("::ffff:127.0.0.1")) && !allow.lists(ip("8.8.8.8")));
     }
 
     proptest::proptest! {

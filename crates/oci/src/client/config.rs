@@ -37,10 +37,11 @@ impl Default for RetryPolicy {
 pub struct ClientConfig {
     /// `host` or `host:port`.
     pub host: String,
-    /// Plain HTTP: only when the operator or user wrote `http://`.
+    /// Plain HTTP: only when the operator or user wrote `http://`, and only to addresses that
+    /// `allow` lists.
     pub plain_http: bool,
     pub credentials: Option<Credentials>,
-    /// Addresses beyond the public ones that may be contacted.
+    /// Addresses that may be contacted beside public ones, and those that plain HTTP may reach.
     pub allow: Vec<IpNet>,
     /// PEM certificates that are trusted beside the system's.
     pub ca: Option<Vec<u8>>,

@@ -15,21 +15,27 @@ use super::{ClientConfig, ClientError};
 
 /// An HTTP client that contacts permitted addresses only and follows nothing by itself.
 pub(crate) struct Dialer {
-    http: reqwest::Client,
+    https: reqwest::Client,
+    /// For plain HTTP, when the upstream was configured with it: listed addresses only.
+    http: Option<reqwest::Client>,
     allow: Arc<Allow>,
-    plain_http: bool,
 }
 
 impl Dialer {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, ClientError> {
         let allow = Arc::new(Allow::new(config.allow.clone()));
+        let made = |rule, certificates| {
+            build(config, &allow, rule, certificates)
+                .map_err(|error| ClientError::Config(chain(&error)))
+        };
+        let http = config.plain_http.then(|| made(Rule::Listed, false)).transpose()?;
         // Without any certificate on the machine only plain HTTP can work; then let it.
-        let http = build(config, &allow, false)
-            .or_else(
-                |error| if config.plain_http { build(config, &allow, true) } else { Err(error) },
-            )
-            .map_err(|error| ClientError::Config(chain(&error)))?;
-        Ok(Self { http, allow, plain_http: config.plain_http })
+        let https = made(Rule::Public, true);
+        let https = match &http {
+            Some(_) => https.or_else(|_| made(Rule::Public, false))?,
+            None => https?,
+        };
+        Ok(Self { https, http, allow })
     }
 
     /// Sends one request, after its URL was checked. Redirects come back as they are.
@@ -39,14 +45,18 @@ impl Dialer {
     ) -> Result<reqwest::Response, ClientError> {
         self.check(request.url())?;
         let host = host_of(request.url());
-        self.http.execute(request).await.map_err(|error| classify(&error, host))
+        let client = match &self.http {
+            Some(http) if request.url().scheme() == "http" => http,
+            _ => &self.https,
+        };
+        client.execute(request).await.map_err(|error| classify(&error, host))
     }
 
     /// Scheme and, when the host is an address, the address rule.
     pub(crate) fn check(&self, url: &Url) -> Result<(), ClientError> {
-        match url.scheme() {
-            "https" => {}
-            "http" if self.plain_http => {}
+        let rule = match url.scheme() {
+            "https" => Rule::Public,
+            "http" if self.http.is_some() => Rule::Listed,
             _ => {
                 return Err(ClientError::Redirect {
                     what: host_of(url),
@@ -54,14 +64,14 @@ impl Dialer {
                     reason: "only https:// is used unless the upstream was configured as http://",
                 });
             }
-        }
+        };
         let address: IpAddr = match url.host() {
             Some(Host::Ipv4(v4)) => v4.into(),
             Some(Host::Ipv6(v6)) => v6.into(),
             Some(Host::Domain(_)) => return Ok(()),
             None => return Err(ClientError::Config(format!("`{url}` has no host"))),
         };
-        if self.allow.permits(address) {
+        if rule.permits(&self.allow, address) {
             Ok(())
         } else {
             Err(ClientError::Refused { host: host_of(url), address })
@@ -69,10 +79,29 @@ impl Dialer {
     }
 }
 
+/// Which addresses a connection may lead to.
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    /// Public ones and listed ones.
+    Public,
+    /// Listed ones only.
+    Listed,
+}
+
+impl Rule {
+    fn permits(self, allow: &Allow, address: IpAddr) -> bool {
+        match self {
+            Self::Public => allow.permits(address),
+            Self::Listed => allow.lists(address),
+        }
+    }
+}
+
 fn build(
     config: &ClientConfig,
     allow: &Arc<Allow>,
-    no_certificates: bool,
+    rule: Rule,
+    certificates: bool,
 ) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
@@ -87,30 +116,31 @@ fn build(
         proxy_host = Url::parse(proxy).ok().and_then(|url| url.host_str().map(str::to_owned));
         builder = builder.proxy(reqwest::Proxy::all(proxy)?);
     }
-    if no_certificates {
+    if !certificates {
         builder = builder.tls_certs_only([]);
     } else if let Some(pem) = &config.ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
     }
-    let resolver = CheckedResolver { allow: Arc::clone(allow), proxy_host };
+    let resolver = CheckedResolver { allow: Arc::clone(allow), rule, proxy_host };
     builder.dns_resolver(Arc::new(resolver)).build()
 }
 
 struct CheckedResolver {
     allow: Arc<Allow>,
+    rule: Rule,
     /// The operator chose the proxy: it may have a private address.
     proxy_host: Option<String>,
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow = Arc::clone(&self.allow);
+        let (allow, rule) = (Arc::clone(&self.allow), self.rule);
         let trusted = self.proxy_host.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let host = name.as_str();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
             let (permitted, refused): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|one| trusted || allow.permits(one.ip()));
+                found.into_iter().partition(|one| trusted || rule.permits(&allow, one.ip()));
             match (permitted.is_empty(), refused.first()) {
                 (true, Some(one)) => {
                     Err(RefusedAddress { host: host.to_owned(), address: one.ip() }.into())

@@ -23,7 +23,8 @@ pub enum ClientErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     #[error(
-        "address {address} of {host} is not a public one; the operator can allow it in upstream.allow"
+        "{host} ({address}) may not be contacted: private addresses and plain HTTP need an entry in \
+         the operator's upstream.allow"
     )]
     Refused { host: String, address: IpAddr },
     #[error("{host} cannot be reached: {reason}")]
