@@ -31,9 +31,11 @@ const UNUSED: &str = "SELECT b.digest, b.storage_key, b.size, b.created_at FROM 
     ORDER BY b.created_at, b.digest LIMIT $2";
 const IS_KEY_USED: &str = "SELECT 1 AS one FROM blob WHERE storage_key = $1";
 const DELETE: &str = "DELETE FROM blob WHERE digest = $1";
+const REPLACE: &str =
+    "UPDATE blob SET storage_key = $3, size = $4 WHERE digest = $1 AND storage_key = $2";
 
 pub const STATEMENTS: &[&str] =
-    &[FIND, INSERT, LINK, UNLINK, IS_LINKED, FIND_IN_REPO, UNUSED, IS_KEY_USED, DELETE];
+    &[FIND, INSERT, LINK, UNLINK, IS_LINKED, FIND_IN_REPO, UNUSED, IS_KEY_USED, DELETE, REPLACE];
 
 fn read(row: &Row) -> Result<Blob, DbError> {
     Ok(Blob {
@@ -114,4 +116,11 @@ pub async fn is_key_used(session: &mut Session, storage_key: &str) -> Result<boo
 /// A conflict while a repository links it or a converted layer needs it.
 pub async fn delete(session: &mut Session, digest: &Digest) -> Result<bool, DbError> {
     Ok(session.execute(DELETE, args![digest]).await? == 1)
+}
+
+/// Puts a new copy of the bytes in the place of a damaged one; `false` when the row no longer has
+/// the key `damaged`.
+pub async fn replace(session: &mut Session, blob: &Blob, damaged: &str) -> Result<bool, DbError> {
+    let args = args![&blob.digest, damaged, &blob.storage_key, blob.size];
+    Ok(session.execute(REPLACE, args).await? == 1)
 }

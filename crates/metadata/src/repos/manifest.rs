@@ -104,6 +104,10 @@ const PARENTS: &str = "SELECT DISTINCT digest FROM manifest_reference \
     WHERE repo_id = $1 AND child = $2 ORDER BY digest LIMIT $3";
 const DELETE: &str = "DELETE FROM manifest WHERE repo_id = $1 AND digest = $2";
 const COUNT: &str = "SELECT COUNT(*) AS total FROM manifest WHERE repo_id = $1";
+const MEASURES: &str = "SELECT media_type, image_size, layer_count FROM manifest \
+    WHERE repo_id = $1 AND digest = $2";
+const SET_MEASURES: &str = "UPDATE manifest SET image_size = $3, layer_count = $4 \
+    WHERE repo_id = $1 AND digest = $2";
 
 pub const STATEMENTS: &[&str] = &[
     INSERT,
@@ -116,6 +120,8 @@ pub const STATEMENTS: &[&str] = &[
     PARENTS,
     DELETE,
     COUNT,
+    MEASURES,
+    SET_MEASURES,
 ];
 
 fn read(row: &Row) -> Result<Manifest, DbError> {
@@ -235,4 +241,36 @@ pub async fn delete(
 
 pub async fn count(session: &mut Session, repo_id: &str) -> Result<i64, DbError> {
     session.fetch_one(COUNT, args![repo_id]).await?.int("total")
+}
+
+/// What is known of a manifest without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measures {
+    pub media_type: String,
+    pub image_size: i64,
+    pub layer_count: i64,
+}
+
+/// [`find`] without the bytes.
+pub async fn find_measures(
+    session: &mut Session,
+    repo_id: &str,
+    digest: &Digest,
+) -> Result<Option<Measures>, DbError> {
+    let row = session.fetch_optional(MEASURES, args![repo_id, digest]).await?;
+    row.map(|row| {
+        Ok(Measures {
+            media_type: row.text("media_type")?,
+            image_size: row.int("image_size")?,
+            layer_count: row.int("layer_count")?,
+        })
+    })
+    .transpose()
+}
+
+/// Writes size and layer count anew: those of an index change when more of its children arrive.
+pub async fn set_measures(session: &mut Session, manifest: &Manifest) -> Result<(), DbError> {
+    let args =
+        args![&manifest.repo_id, &manifest.digest, manifest.image_size, manifest.layer_count];
+    session.execute(SET_MEASURES, args).await.map(drop)
 }

@@ -1,0 +1,59 @@
+//! Which instance a request is for.
+
+use berth_metadata::repos::instance::Instance;
+use berth_metadata::repos::{instance, setting};
+
+use crate::{ArtifactError, Artifacts};
+
+/// The setting that names the instance of the first start.
+const DEFAULT_INSTANCE: &str = "default_instance_id";
+
+/// Registry instances.
+pub struct Instances<'a>(pub(crate) &'a Artifacts);
+
+impl Instances<'_> {
+    /// The instance of the first start.
+    ///
+    /// # Errors
+    /// `InstanceNotFound` before the first start.
+    pub async fn default(&self) -> Result<Instance, ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        let missing = || ArtifactError::InstanceNotFound("default".to_owned());
+        let id = setting::find(&mut session, DEFAULT_INSTANCE).await?.ok_or_else(missing)?;
+        instance::find(&mut session, &id).await?.ok_or_else(missing)
+    }
+
+    /// # Errors
+    /// `InstanceNotFound`.
+    pub async fn find(&self, instance_id: &str) -> Result<Instance, ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        let found = instance::find(&mut session, instance_id).await?;
+        found.ok_or_else(|| ArtifactError::InstanceNotFound(instance_id.to_owned()))
+    }
+
+    /// The instance that a host name addresses: the one whose name, or name and `-registry`, is
+    /// its first label, otherwise the default one.
+    ///
+    /// # Errors
+    /// `InstanceNotFound` before the first start.
+    pub async fn by_host(&self, host: &str) -> Result<Instance, ArtifactError> {
+        // A plain name or an address has no label that could name an instance.
+        let label = match host.split_once('.') {
+            Some((label, rest)) if rest.contains('.') && !is_number(label) => label,
+            _ => return self.default().await,
+        };
+        let label = label.to_ascii_lowercase();
+        let name = label.strip_suffix("-registry").unwrap_or(&label);
+        let mut session = self.0.db.read().await?;
+        let found = instance::find_by_name(&mut session, name).await?;
+        drop(session);
+        match found {
+            Some(instance) => Ok(instance),
+            None => self.default().await,
+        }
+    }
+}
+
+fn is_number(label: &str) -> bool {
+    label.bytes().all(|byte| byte.is_ascii_digit())
+}

@@ -1,0 +1,200 @@
+//! The one writer of an upload.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use berth_metadata::repos::upload;
+use berth_storage::{PartialObject, StorageErrorKind};
+use berth_types::{Algorithm, Digest, Hasher, HasherState};
+use bytes::Bytes;
+use futures::Stream;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::ingest::{digest_of_stored, hash, next_chunk};
+use crate::{ArtifactError, Artifacts, Blob};
+
+/// How long a request waits for the one before it to leave the upload.
+const WRITER_WAIT: Duration = Duration::from_secs(10);
+
+/// A long stream becomes durable every so many bytes.
+const CHECKPOINT: u64 = 64 * 1024 * 1024;
+
+pub(super) struct Writer {
+    artifacts: Artifacts,
+    /// As stored; `received` is the durable offset.
+    row: upload::Upload,
+    partial: PartialObject,
+    hasher: Hasher,
+    /// Durable and not yet durable bytes.
+    received: u64,
+    _lock: OwnedMutexGuard<()>,
+}
+
+impl Writer {
+    /// Takes the upload for writing, as it is now.
+    pub(super) async fn open(
+        artifacts: &Artifacts,
+        row: upload::Upload,
+        expected_start: Option<u64>,
+    ) -> Result<Self, ArtifactError> {
+        let lock = artifacts.locks.take(&row.upload_id, WRITER_WAIT).await;
+        let lock = lock.ok_or_else(|| ArtifactError::UploadBusy(row.upload_id.clone()))?;
+        let mut session = artifacts.db.read().await?;
+        let current = upload::find(&mut session, &row.upload_id).await?;
+        drop(session);
+        let row = current.ok_or(ArtifactError::UploadUnknown(row.upload_id))?;
+        let received = u64::try_from(row.received)
+            .map_err(|_| ArtifactError::Internal("an upload's offset is negative".to_owned()))?;
+        if expected_start.is_some_and(|start| start != received) {
+            return Err(ArtifactError::UploadRange { received });
+        }
+        let partial = partial_of(&row)?;
+        let hasher = Hasher::restore(&HasherState(row.hash_state.clone())).ok_or_else(|| {
+            ArtifactError::Internal("an upload's hash state is broken".to_owned())
+        })?;
+        Ok(Self { artifacts: artifacts.clone(), row, partial, hasher, received, _lock: lock })
+    }
+
+    /// Hashes by the algorithm that the client's digest has, when nothing was hashed yet.
+    pub(super) fn expect(&mut self, algorithm: Algorithm) {
+        if self.received == 0 && self.hasher.algorithm() != algorithm {
+            self.hasher = Hasher::new(algorithm);
+        }
+    }
+
+    /// Takes the stream in. `Some` reason when it broke before its end; the bytes until there
+    /// count.
+    pub(super) async fn receive<S, E>(
+        &mut self,
+        mut body: S,
+    ) -> Result<Option<String>, ArtifactError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Display,
+    {
+        let mut saved = self.received;
+        loop {
+            let chunk = match next_chunk(&mut body).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(None),
+                Err(reason) => return Ok(Some(reason)),
+            };
+            if chunk.is_empty() {
+                continue;
+            }
+            hash(&mut self.hasher, &chunk).await;
+            self.received += chunk.len() as u64;
+            let appended = self.artifacts.store.append(&mut self.partial, chunk).await;
+            appended.map_err(|error| self.explain(error))?;
+            if self.received - saved >= CHECKPOINT {
+                self.checkpoint().await?;
+                saved = self.received;
+            }
+        }
+    }
+
+    /// Makes everything received durable, then says so in the row.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), ArtifactError> {
+        let before = self.row.received;
+        let received = i64::try_from(self.received)
+            .map_err(|_| ArtifactError::Internal("the upload is too large".to_owned()))?;
+        if received == before {
+            return Ok(());
+        }
+        let synced = self.artifacts.store.sync(&mut self.partial).await;
+        synced.map_err(|error| self.explain(error))?;
+        self.row.partial = to_json(&self.partial)?;
+        self.row.received = received;
+        self.row.hash_state = self.hasher.save().0;
+        self.row.updated_at = self.artifacts.now();
+        let mut session = self.artifacts.db.begin().await?;
+        if !upload::update(&mut session, &self.row, before).await? {
+            // Cancelled, or another process writes to it.
+            return Err(ArtifactError::UploadUnknown(self.row.upload_id.clone()));
+        }
+        session.commit().await?;
+        Ok(())
+    }
+
+    pub(super) fn broken(&self, reason: String) -> ArtifactError {
+        ArtifactError::UploadBroken { received: self.received, reason }
+    }
+
+    pub(super) fn into_row(self) -> upload::Upload {
+        self.row
+    }
+
+    /// Verifies the bytes and makes them a blob of the repository.
+    pub(super) async fn finish(self, expected: &Digest) -> Result<Blob, ArtifactError> {
+        let (received, same_algorithm) =
+            (self.received, self.hasher.algorithm() == expected.algorithm());
+        if same_algorithm {
+            let actual = self.hasher.clone().finish();
+            if actual != *expected {
+                self.discard().await?;
+                return Err(ArtifactError::DigestMismatch { expected: expected.clone(), actual });
+            }
+        }
+        let store = &self.artifacts.store;
+        let stored = match store.finish(self.partial).await {
+            Ok(stored) => stored,
+            Err(error) => return Err(explain(&self.row, error)),
+        };
+        let mut problem = (stored.size != received)
+            .then_some(ArtifactError::SizeMismatch { expected: received, actual: stored.size });
+        if problem.is_none() && !same_algorithm {
+            let (range, algorithm) = (0..stored.size, expected.algorithm());
+            let actual = digest_of_stored(store.as_ref(), &stored.key, range, algorithm).await?;
+            if actual != *expected {
+                let expected = expected.clone();
+                problem = Some(ArtifactError::DigestMismatch { expected, actual });
+            }
+        }
+        if let Some(problem) = problem {
+            forget(&self.artifacts, &self.row).await?;
+            store.delete(&stored.key).await?;
+            return Err(problem);
+        }
+        let row = &self.row;
+        self.artifacts.blobs().adopt(Some(&row.repo_id), expected, stored, Some(row)).await
+    }
+
+    /// Ends the upload without a blob.
+    pub(super) async fn discard(self) -> Result<(), ArtifactError> {
+        forget(&self.artifacts, &self.row).await?;
+        self.artifacts.store.abort(self.partial).await?;
+        Ok(())
+    }
+
+    fn explain(&self, error: berth_storage::StorageError) -> ArtifactError {
+        explain(&self.row, error)
+    }
+}
+
+/// Bytes that are gone (finished by a request that died before its commit) cannot be continued.
+fn explain(row: &upload::Upload, error: berth_storage::StorageError) -> ArtifactError {
+    match error.kind() {
+        StorageErrorKind::NotFound => ArtifactError::UploadUnknown(row.upload_id.clone()),
+        _ => error.into(),
+    }
+}
+
+/// Removes the row of an upload.
+async fn forget(artifacts: &Artifacts, row: &upload::Upload) -> Result<(), ArtifactError> {
+    let mut session = artifacts.db.begin().await?;
+    if !upload::delete(&mut session, &row.upload_id).await? {
+        return Err(ArtifactError::UploadUnknown(row.upload_id.clone()));
+    }
+    session.commit().await?;
+    Ok(())
+}
+
+pub(super) fn partial_of(row: &upload::Upload) -> Result<PartialObject, ArtifactError> {
+    serde_json::from_str(&row.partial)
+        .map_err(|error| ArtifactError::Internal(format!("an upload's stored state: {error}")))
+}
+
+pub(super) fn to_json(partial: &PartialObject) -> Result<String, ArtifactError> {
+    serde_json::to_string(partial)
+        .map_err(|error| ArtifactError::Internal(format!("an upload's state: {error}")))
+}
