@@ -10,7 +10,11 @@ pub(crate) fn required(name: &str) -> String {
     }
 }
 
-/// The same as a path.
-pub(crate) fn required_path(name: &str) -> PathBuf {
+/// The same as a path; panics with the way out when it is unset.
+///
+/// # Panics
+/// When the run was not started by `cargo xtask test`.
+#[must_use]
+pub fn required_path(name: &str) -> PathBuf {
     PathBuf::from(required(name))
 }

@@ -8,8 +8,20 @@
 //! `cargo xtask test` and handed over in `BERTH_TEST_…` variables; a fixture whose variable is
 //! missing panics and says so, it never skips.
 //!
-//! Entry points: [`postgres::fresh_database`], [`s3::fresh_bucket`].
+//! Entry points: [`postgres::fresh_database`], [`s3::fresh_bucket`], [`server::TestServer`],
+//! [`upstream::DockerRegistry`], [`engine`], [`image`], [`process::run`].
 
+pub mod api;
+pub mod engine;
 mod environment;
+pub mod image;
+pub mod mount;
 pub mod postgres;
+pub mod process;
+pub mod python;
+pub mod registry;
 pub mod s3;
+pub mod server;
+pub mod upstream;
+
+pub use environment::required_path;

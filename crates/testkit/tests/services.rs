@@ -29,6 +29,7 @@ fn buckets_take_objects() {
     let curl = || {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--fail", "--aws-sigv4", &signing, "--user", &user]);
+        curl.args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]);
         curl
     };
     output(curl().args(["--request", "PUT", "--data-binary", "content", &url]));

@@ -1,0 +1,190 @@
+//! A real `berth serve` process on a free port, with a data folder of its own.
+
+use crate::api::Api;
+use crate::environment::required_path;
+use crate::process::{Daemon, free_port};
+use crate::registry::{Registry, answers};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What the first start writes to `root-credentials.json`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Credentials {
+    /// User name of both planes.
+    pub access_key_id: String,
+    /// Its secret.
+    pub access_key_secret: String,
+    /// The root account.
+    pub account_id: String,
+    /// The address of the control plane.
+    pub endpoint: String,
+    /// The instance that was made at first start.
+    pub instance_id: String,
+}
+
+/// A running server. It is killed when dropped, and its data folder goes with it.
+#[derive(Debug)]
+pub struct TestServer {
+    daemon: Daemon,
+    command: ServeCommand,
+    credentials: Credentials,
+    folder: TempDir,
+}
+
+/// How the server is started, and started again.
+#[derive(Debug)]
+struct ServeCommand {
+    port: u16,
+    data_folder: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
+}
+
+impl TestServer {
+    /// A server on embedded defaults that may contact upstreams on this machine.
+    #[must_use]
+    pub fn start() -> TestServer {
+        TestServer::start_with("")
+    }
+
+    /// The same with more lines of `berth.toml`.
+    ///
+    /// # Panics
+    /// With the server's log, when it does not become ready.
+    #[must_use]
+    pub fn start_with(config: &str) -> TestServer {
+        let folder = tempfile::Builder::new()
+            .prefix("berth-e2e-")
+            .tempdir()
+            .expect("a temporary folder can be made");
+        let command = ServeCommand {
+            port: free_port(),
+            data_folder: folder.path().join("data"),
+            config: folder.path().join("berth.toml"),
+            log: folder.path().join("berth.log"),
+        };
+        let allow = "[upstream]\nallow = [\"127.0.0.0/8\"]\n";
+        std::fs::write(&command.config, format!("{allow}{config}"))
+            .expect("the configuration can be written");
+        let daemon = command.start();
+        let path = command.data_folder.join("root-credentials.json");
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), daemon.log()));
+        let credentials = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}: {text}", path.display()));
+        TestServer { daemon, command, credentials, folder }
+    }
+
+    /// `127.0.0.1:PORT`, the host part of image names.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.command.port)
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.host())
+    }
+
+    /// The root key pair and the names of what the first start made.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// `AccessKeyId:AccessKeySecret`, as skopeo and curl take it.
+    #[must_use]
+    pub fn user_and_password(&self) -> String {
+        format!("{}:{}", self.credentials.access_key_id, self.credentials.access_key_secret)
+    }
+
+    /// A client of the control plane with the root key.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(&self.url(), &self.credentials)
+    }
+
+    /// A client of the data plane with the root key.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        Registry::with_basic(
+            &self.url(),
+            &self.credentials.access_key_id,
+            &self.credentials.access_key_secret,
+        )
+    }
+
+    /// A folder that lives as long as the server, for whatever the test keeps beside it.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of database, blobs and secrets.
+    #[must_use]
+    pub fn data_folder(&self) -> &Path {
+        &self.command.data_folder
+    }
+
+    /// The process id of the server as it runs now.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.daemon.id()
+    }
+
+    /// The end of the server's log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Ends the server as a power cut would end it.
+    pub fn kill9(&mut self) {
+        self.daemon.kill9();
+    }
+
+    /// Starts it again on the same data folder and port and waits until it is ready.
+    pub fn restart(&mut self) {
+        self.daemon.kill9();
+        self.daemon = self.command.start();
+    }
+
+    /// Asks it to end and waits for that.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.daemon.terminate(Duration::from_secs(30))
+    }
+}
+
+impl ServeCommand {
+    fn start(&self) -> Daemon {
+        let mut command = berth();
+        command.arg("serve").arg("--config").arg(&self.config);
+        command.arg("--data-dir").arg(&self.data_folder);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.env("RUST_BACKTRACE", "1");
+        let mut daemon = Daemon::start(&command, &self.log);
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        daemon.wait_ready(Duration::from_secs(60), || answers(&url));
+        daemon
+    }
+}
+
+/// The `berth` command that `cargo xtask test` built, free of the caller's settings.
+///
+/// # Panics
+/// When the run was not started by it.
+#[must_use]
+pub fn berth() -> Command {
+    let mut command = Command::new(required_path("BERTH_BIN"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("BERTH_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
