@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use berth_metadata::repos::blob::Blob;
+use berth_artifacts::Blob;
 use berth_types::Digest;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
@@ -46,7 +46,7 @@ pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Re
     let length = range.end - range.start;
     let content_range = (status == StatusCode::PARTIAL_CONTENT)
         .then(|| [(CONTENT_RANGE, format!("bytes {}-{}/{size}", range.start, range.end - 1))]);
-    let stream = call.artifacts().read_blob(&blob, range).await.map_err(artifact_error)?;
+    let stream = call.artifacts().blobs().read(&blob, range).await.map_err(artifact_error)?;
     let headers = [(CONTENT_LENGTH, length.to_string())];
     let body = sized(stream, length);
     Ok(match content_range {
@@ -61,7 +61,8 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     let repository = call.repository(Action::Delete).await?;
     call.artifacts()
-        .delete_blob(call.ctx(), &repository, digest)
+        .blobs()
+        .delete(call.ctx(), &repository, digest)
         .await
         .map_err(artifact_error)?;
     Ok(StatusCode::ACCEPTED.into_response())
@@ -71,7 +72,8 @@ async fn find(call: &RepositoryCall<'_>, digest: &Digest) -> Result<(Blob, u64),
     let repository = call.repository(Action::Pull).await?;
     let blob = call
         .artifacts()
-        .stat_blob(&repository.repo_id, digest)
+        .blobs()
+        .stat(&repository.repo_id, digest)
         .await
         .map_err(artifact_error)?
         .ok_or_else(|| ApiError::blob_unknown(digest))?;

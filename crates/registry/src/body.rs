@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use berth_storage::{ByteStream, StorageError};
 use bytes::Bytes;
-use futures::{Stream as _, StreamExt as _};
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http_body::{Frame, SizeHint};
 

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use berth_artifacts::Artifacts;
+use berth_artifacts::{ArtifactErrorKind, Artifacts, Instance, RepoType, Repository};
 use berth_auth::{Access, service_name};
-use berth_metadata::repos::instance::Instance;
-use berth_metadata::repos::repository::Repository;
 use berth_types::{Arn, Ctx, RepoName};
 use http::header::HeaderName;
 use http::request::Parts;
@@ -43,7 +41,8 @@ impl<'a> Call<'a> {
         let (parts, ()) = request.into_parts();
         let instance = registry
             .artifacts
-            .instance_for_host(origin.host_name())
+            .instances()
+            .by_host(origin.host_name())
             .await
             .map_err(artifact_error)?;
         let service = service_name(&instance.region, &instance.instance_id);
@@ -106,9 +105,7 @@ impl<'a> Call<'a> {
             Refused::Malformed => {
                 self.challenge(None, Some("invalid_request"), "cannot read the credentials")
             }
-            Refused::Password => {
-                self.challenge(None, None, "user name or password is not valid")
-            }
+            Refused::Password => self.challenge(None, None, "user name or password is not valid"),
             Refused::Token(error) => {
                 self.challenge(None, Some("invalid_token"), &error.to_string())
             }
@@ -162,9 +159,22 @@ pub(crate) fn is_allowed(
     registry.auth.authorize(ctx, &Access { action, arn: &arn, public }).is_ok()
 }
 
+/// The repository of that name, if there is one.
+pub(crate) async fn find_repository(
+    registry: &Registry,
+    instance: &Instance,
+    name: &RepoName,
+) -> Result<Option<Repository>, ApiError> {
+    match registry.artifacts.repositories().find(&instance.instance_id, name).await {
+        Ok(repository) => Ok(Some(repository)),
+        Err(error) if error.kind() == ArtifactErrorKind::RepositoryNotFound => Ok(None),
+        Err(error) => Err(artifact_error(error)),
+    }
+}
+
 /// Whether anybody may pull from it.
 pub(crate) fn is_public(repository: &Repository) -> bool {
-    repository.repo_type == "PUBLIC"
+    repository.repo_type == RepoType::Public.as_str()
 }
 
 impl RepositoryCall<'_> {
@@ -213,7 +223,8 @@ impl RepositoryCall<'_> {
     pub(crate) async fn repository_for_push(&self) -> Result<Repository, ApiError> {
         self.call.permit(&self.name, Action::Push, false)?;
         self.artifacts()
-            .resolve_for_push(self.ctx(), &self.call.instance, &self.name)
+            .repositories()
+            .resolve_for_push(self.ctx(), &self.call.instance.instance_id, &self.name)
             .await
             .map_err(artifact_error)
     }
@@ -226,9 +237,6 @@ impl RepositoryCall<'_> {
     }
 
     async fn find(&self, name: &RepoName) -> Result<Option<Repository>, ApiError> {
-        self.artifacts()
-            .find_repository(&self.call.instance.instance_id, name)
-            .await
-            .map_err(artifact_error)
+        find_repository(self.call.registry, &self.call.instance, name).await
     }
 }

@@ -11,7 +11,6 @@ mod blobs;
 mod body;
 mod call;
 mod convert;
-mod detached;
 mod error;
 mod manifests;
 mod origin;
@@ -46,8 +45,14 @@ pub(crate) const MANIFEST_LIMIT: usize = 4 << 20;
 
 /// The data plane's parts.
 pub struct Registry {
-    pub artifacts: Artifacts,
-    pub auth: Auth,
+    artifacts: Artifacts,
+    auth: Auth,
+}
+
+impl Registry {
+    pub fn new(artifacts: Artifacts, auth: Auth) -> Self {
+        Self { artifacts, auth }
+    }
 }
 
 /// What a request was about, for metrics; in the extensions of a response.
@@ -93,8 +98,11 @@ async fn dispatch(
     let (name, operation) = match route {
         Route::Ping => return ping(&call),
         Route::Catalog => {
-            return Err(ApiError::new(Code::Unsupported, "the catalog is not offered; list \
-                repositories with ListRepository"));
+            return Err(ApiError::new(
+                Code::Unsupported,
+                "the catalog is not offered; list \
+                repositories with ListRepository",
+            ));
         }
         Route::Repository { name, operation } => (name, operation),
     };

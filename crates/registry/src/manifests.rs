@@ -13,7 +13,6 @@ use crate::MANIFEST_LIMIT;
 use crate::blobs::{CONTENT_DIGEST, etag, matches_etag, not_modified};
 use crate::call::RepositoryCall;
 use crate::convert::artifact_error;
-use crate::detached::detached;
 use crate::error::{ApiError, Code};
 use crate::route::Action;
 
@@ -51,18 +50,16 @@ pub(crate) async fn put(
     let extra_tags = extra_tags(call, &reference)?;
     let repository = call.repository_for_push().await?;
     let body = read_limited(body).await?;
-    let content_type = call.header(&CONTENT_TYPE).map(str::to_owned);
-    let (artifacts, ctx) = (call.artifacts().clone(), call.ctx().clone());
+    let content_type = call.header(&CONTENT_TYPE);
     let location = format!("/v2/{}/manifests/{reference}", call.name);
     let tags = extra_tags.clone();
-    let pushed = detached(async move {
-        let options = PushOptions { extra_tags, ..PushOptions::default() };
-        artifacts
-            .push_manifest(&ctx, &repository, &reference, content_type.as_deref(), body, options)
-            .await
-            .map_err(artifact_error)
-    })
-    .await?;
+    let options = PushOptions { extra_tags, ..PushOptions::default() };
+    let pushed = call
+        .artifacts()
+        .manifests()
+        .push(call.ctx(), &repository, &reference, content_type, body, options)
+        .await
+        .map_err(artifact_error)?;
     let headers = [(LOCATION, location), (CONTENT_DIGEST, pushed.digest.to_string())];
     let mut response = (StatusCode::CREATED, headers).into_response();
     let mut append = |name: HeaderName, value: &str| {
@@ -86,8 +83,8 @@ pub(crate) async fn delete(
     let repository = call.repository(Action::Delete).await?;
     let (artifacts, ctx) = (call.artifacts(), call.ctx());
     match reference {
-        Reference::Tag(tag) => artifacts.delete_tag(ctx, &repository, tag).await,
-        Reference::Digest(digest) => artifacts.delete_manifest(ctx, &repository, digest).await,
+        Reference::Tag(tag) => artifacts.tags().delete(ctx, &repository, tag).await,
+        Reference::Digest(digest) => artifacts.manifests().delete(ctx, &repository, digest).await,
     }
     .map_err(artifact_error)?;
     Ok(StatusCode::ACCEPTED.into_response())
@@ -98,14 +95,7 @@ async fn find(
     reference: &Reference,
 ) -> Result<StoredManifest, ApiError> {
     let repository = call.repository(Action::Pull).await?;
-    call.artifacts()
-        .get_manifest(&repository.repo_id, reference)
-        .await
-        .map_err(artifact_error)?
-        .ok_or_else(|| {
-            ApiError::new(Code::ManifestUnknown, format!("manifest {reference} is unknown"))
-                .with_detail(serde_json::json!({ "reference": reference.to_string() }))
-        })
+    call.artifacts().manifests().get(&repository.repo_id, reference).await.map_err(artifact_error)
 }
 
 fn manifest_headers(manifest: &StoredManifest) -> [(HeaderName, String); 4] {
@@ -142,9 +132,8 @@ async fn read_limited(body: Body) -> Result<Bytes, ApiError> {
             Code::ManifestTooLarge,
             format!("a manifest may have {MANIFEST_LIMIT} bytes"),
         )),
-        Err(error) => Err(ApiError::new(
-            Code::ManifestInvalid,
-            format!("cannot read the manifest: {error}"),
-        )),
+        Err(error) => {
+            Err(ApiError::new(Code::ManifestInvalid, format!("cannot read the manifest: {error}")))
+        }
     }
 }

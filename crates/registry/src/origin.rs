@@ -44,7 +44,8 @@ pub fn request_host<B>(request: &Request<B>) -> String {
 /// See [`request_host`].
 pub fn clean_host(host: &str) -> String {
     let host = host.trim();
-    let host = host.strip_prefix("http://").or_else(|| host.strip_prefix("https://")).unwrap_or(host);
+    let host =
+        host.strip_prefix("http://").or_else(|| host.strip_prefix("https://")).unwrap_or(host);
     let host = host.trim_end_matches('/');
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     if host.is_empty() || host.len() > 255 || !host.bytes().all(allowed) {

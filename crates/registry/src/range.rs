@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What a `Range` header asks of an object of a known size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// The whole object: no range, a form that may be ignored, or several ranges at once.
     Whole,
     /// These bytes, half open, never empty.
@@ -15,7 +15,7 @@ pub enum Asked {
 }
 
 /// Reads a `Range` header against a size.
-pub fn parse_range(header: Option<&str>, size: u64) -> Asked {
+pub(crate) fn parse_range(header: Option<&str>, size: u64) -> Asked {
     let Some(ranges) = header.and_then(|text| text.trim().strip_prefix("bytes=")) else {
         return Asked::Whole;
     };
@@ -39,7 +39,7 @@ pub fn parse_range(header: Option<&str>, size: u64) -> Asked {
 
 /// Reads the `Content-Range` of a chunk: `first-last`, also with `bytes ` before and `/total`
 /// behind. `None` when it is not of that form or ends before it starts.
-pub fn parse_content_range(header: &str) -> Option<Range<u64>> {
+pub(crate) fn parse_content_range(header: &str) -> Option<Range<u64>> {
     let text = header.trim();
     let text = text.strip_prefix("bytes").map_or(text, str::trim_start);
     let text = text.split_once('/').map_or(text, |(range, _)| range);
@@ -49,7 +49,7 @@ pub fn parse_content_range(header: &str) -> Option<Range<u64>> {
 }
 
 /// The `Range` header of an upload with so many bytes received: `0-<last>`; `0-0` when none.
-pub fn received_range(received: u64) -> String {
+pub(crate) fn received_range(received: u64) -> String {
     format!("0-{}", received.saturating_sub(1))
 }
 

@@ -119,7 +119,9 @@ pub enum RouteError {
     Name(NameError),
     #[error("`{0}` is not a tag or digest")]
     Reference(String),
-    #[error("`{0}` is not a digest that this registry supports: sha256 or sha512 in lower-case hex")]
+    #[error(
+        "`{0}` is not a digest that this registry supports: sha256 or sha512 in lower-case hex"
+    )]
     Digest(String),
 }
 

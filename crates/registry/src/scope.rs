@@ -6,15 +6,15 @@ use crate::route::Action;
 
 /// What a client asks for in one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    pub name: RepoName,
-    pub actions: Vec<Action>,
+pub(crate) struct Scope {
+    pub(crate) name: RepoName,
+    pub(crate) actions: Vec<Action>,
 }
 
 impl Scope {
     /// Reads one scope; `None` for other resource types (`registry:catalog:*`), names that no
     /// repository can have, and scopes without an action that exists: nothing is granted for them.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;
         // `repository(plugin)` is docker's form with a class.
         if kind != "repository" && !kind.starts_with("repository(") {
@@ -42,7 +42,7 @@ impl Scope {
 
     /// Reads every scope of a request: the parameter may be repeated and may hold several scopes
     /// with spaces between. The same repository twice becomes one scope.
-    pub fn parse_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
+    pub(crate) fn parse_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         let mut scopes: Vec<Self> = Vec::new();
         for scope in texts.into_iter().flat_map(str::split_whitespace).filter_map(Self::parse) {
             match scopes.iter_mut().find(|known| known.name == scope.name) {
@@ -61,7 +61,7 @@ impl Scope {
 }
 
 /// The scope that a challenge names for an action: a push also reads what is there.
-pub fn challenge_scope(name: &RepoName, action: Action) -> String {
+pub(crate) fn challenge_scope(name: &RepoName, action: Action) -> String {
     let actions = match action {
         Action::Pull => "pull",
         Action::Push => "pull,push",

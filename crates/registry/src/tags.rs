@@ -1,6 +1,7 @@
 //! `GET …/tags/list` (OCI distribution-spec, "Listing tags").
 
 use axum::response::{IntoResponse as _, Response};
+use berth_types::Tag;
 use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
@@ -28,17 +29,19 @@ pub(crate) async fn list(call: &RepositoryCall<'_>) -> Result<Response, ApiError
     let wanted = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut tags = call
         .artifacts()
-        .list_tags(&repository.repo_id, after, wanted.saturating_add(1))
+        .tags()
+        .list(&repository.repo_id, after, wanted.saturating_add(1))
         .await
         .map_err(artifact_error)?;
     let more = tags.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     tags.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = tags.last().filter(|_| more).map(|last| {
-        format!("</v2/{}/tags/list?last={last}&n={limit}>; rel=\"next\"", call.name)
-    });
-    let body = json!({ "name": call.name.as_str(), "tags": tags }).to_string();
-    let mut response =
-        (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body).into_response();
+    let next = tags
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("</v2/{}/tags/list?last={last}&n={limit}>; rel=\"next\"", call.name));
+    let names: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+    let body = json!({ "name": call.name.as_str(), "tags": names }).to_string();
+    let mut response = (StatusCode::OK, [(CONTENT_TYPE, "application/json")], body).into_response();
     if let Some(next) = next.and_then(|next| HeaderValue::from_str(&next).ok()) {
         response.headers_mut().insert(LINK, next);
     }

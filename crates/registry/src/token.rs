@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use berth_artifacts::Instance;
 use berth_auth::{Grant, TEMP_USERNAME, service_name};
-use berth_metadata::repos::instance::Instance;
 use berth_types::{Ctx, Identity, Principal};
 use chrono::{DateTime, SecondsFormat};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
 use crate::access::{Caller, Refused, authenticate, login};
-use crate::call::{is_allowed, is_public};
+use crate::call::{find_repository, is_allowed, is_public};
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
 use crate::route::Action;
@@ -30,7 +30,7 @@ const FORM_LIMIT: usize = 64 << 10;
 const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) async fn get(State(registry): State<Arc<Registry>>, request: Request) -> Response {
-    finish(by_query(&registry, &request).await)
+    finish(by_query(&registry, &request.map(drop)).await)
 }
 
 pub(crate) async fn post(State(registry): State<Arc<Registry>>, request: Request) -> Response {
@@ -46,7 +46,7 @@ fn finish(answer: Result<Response, ApiError>) -> Response {
 
 type Parameters = Vec<(String, String)>;
 
-async fn by_query(registry: &Registry, request: &Request) -> Result<Response, ApiError> {
+async fn by_query(registry: &Registry, request: &http::Request<()>) -> Result<Response, ApiError> {
     let instance = instance_of(registry, request).await?;
     let service = service_name(&instance.region, &instance.instance_id);
     let query = request.uri().query().unwrap_or_default();
@@ -64,9 +64,11 @@ async fn by_query(registry: &Registry, request: &Request) -> Result<Response, Ap
 }
 
 async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let request = http::Request::from_parts(parts, ());
     let instance = instance_of(registry, &request).await?;
     let request_id = request_id(&request);
-    let parameters = read_form(request.into_body()).await?;
+    let parameters = read_form(body).await?;
     let text = |name: &str| first(&parameters, name);
     let missing = |name: &str| {
         ApiError::new(Code::Unauthorized, format!("the parameter `{name}` is missing"))
@@ -86,9 +88,8 @@ async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiE
             ));
         }
     };
-    let identity = login(&registry.auth, username, password, &instance.instance_id)
-        .await
-        .map_err(refused)?;
+    let identity =
+        login(&registry.auth, username, password, &instance.instance_id).await.map_err(refused)?;
     issue(registry, &instance, identity, &parameters, request_id).await
 }
 
@@ -144,17 +145,13 @@ async fn grant(
 ) -> Result<Grant, ApiError> {
     // Only the anonymous caller's rights hang on what the repository is.
     let public = match ctx.identity.principal {
-        Principal::Anonymous => registry
-            .artifacts
-            .find_repository(&instance.instance_id, &scope.name)
-            .await
-            .map_err(artifact_error)?
+        Principal::Anonymous => find_repository(registry, instance, &scope.name)
+            .await?
             .is_some_and(|repository| is_public(&repository)),
         Principal::Root | Principal::System => false,
     };
-    let allowed = |action: &&Action| {
-        is_allowed(registry, ctx, instance, &scope.name, **action, public)
-    };
+    let allowed =
+        |action: &&Action| is_allowed(registry, ctx, instance, &scope.name, **action, public);
     let actions = scope.actions.iter().filter(allowed);
     Ok(Grant {
         kind: "repository".to_owned(),
@@ -163,12 +160,15 @@ async fn grant(
     })
 }
 
-async fn instance_of(registry: &Registry, request: &Request) -> Result<Instance, ApiError> {
+async fn instance_of(
+    registry: &Registry,
+    request: &http::Request<()>,
+) -> Result<Instance, ApiError> {
     let origin = Origin::of(request);
-    registry.artifacts.instance_for_host(origin.host_name()).await.map_err(artifact_error)
+    registry.artifacts.instances().by_host(origin.host_name()).await.map_err(artifact_error)
 }
 
-fn request_id(request: &Request) -> String {
+fn request_id(request: &http::Request<()>) -> String {
     let header = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
     header.map_or_else(berth_types::id::request, str::to_owned)
 }
@@ -188,9 +188,10 @@ fn first<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
 }
 
 async fn read_form(body: Body) -> Result<Parameters, ApiError> {
-    let collected = Limited::new(body, FORM_LIMIT).collect().await.map_err(|_| {
-        ApiError::new(Code::Unsupported, "the form cannot be read or is too long")
-    })?;
+    let collected = Limited::new(body, FORM_LIMIT)
+        .collect()
+        .await
+        .map_err(|_| ApiError::new(Code::Unsupported, "the form cannot be read or is too long"))?;
     Ok(url::form_urlencoded::parse(&collected.to_bytes()).into_owned().collect())
 }
 
