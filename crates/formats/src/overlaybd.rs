@@ -10,6 +10,7 @@
 //! device that a chain of layers makes. [`convert`] drives a whole chain.
 
 mod blob;
+pub(crate) mod blocks;
 mod cancel;
 pub mod convert;
 mod cutter;
@@ -21,6 +22,7 @@ mod lru;
 pub mod lsmt;
 mod place;
 mod readahead;
+pub(crate) mod source;
 mod spool;
 mod stack;
 pub mod tarwrap;
@@ -31,10 +33,11 @@ pub use blob::{Blob, Payload, Window, open_blob};
 pub use cancel::Cancel;
 pub use error::{OverlayError, OverlayErrorKind};
 pub use finish::finish;
-pub use ingest::{Source, ingest, skim};
+pub use ingest::{ingest, skim};
 pub use layer::{Amounts, FinishedLayer, IngestedLayer, Limits, Options, PlacedLayer, ReadLayer};
 pub use place::{place, place_read};
 pub use readahead::Readahead;
+pub use source::Source;
 pub use spool::Spool;
 pub use stack::LayerStack;
 pub use uuid::{Lineage, chain_ids, chain_uuid};

@@ -38,10 +38,11 @@ impl<R: ReadAt> Lsmt<R> {
         Ok(Self { header, trailer, index, padding, blob })
     }
 
-    /// Whether this is an index-only layer: some runs point into the source tar.
+    /// Whether some run points outside of the blob: an index-only layer, whose data are in its
+    /// source tar. (Merged blobs have tags too, so that a tag alone says nothing.)
     pub fn is_remote(&self) -> bool {
-        let lowest = self.index.iter().map(|mapping| mapping.tag).min().unwrap_or_default();
-        self.index.iter().any(|mapping| mapping.tag != lowest)
+        let data_end = self.trailer.index_offset / SECTOR;
+        self.index.iter().any(|mapping| mapping.tag != 0 && !is_inside(mapping, data_end))
     }
 }
 
@@ -86,17 +87,21 @@ fn read_index<R: ReadAt>(
 
 /// The rules that the readers in the field enforce.
 fn check(mapping: &Mapping, free_from: u64, data_end: u64) -> Result<(), OverlayError> {
-    let Mapping { lba, sectors, location, zeroed, tag } = *mapping;
+    let Mapping { lba, sectors, tag, .. } = *mapping;
     if lba < free_from || sectors == 0 {
         let reason = format!("the entry for sector {lba} overlaps another or is out of order");
         return Err(OverlayError::invalid("lsmt index", reason));
     }
-    let first = HEADER_SIZE / SECTOR;
-    let end = if zeroed { location } else { location.saturating_add(u64::from(sectors)) };
     // Runs with a tag may point into another file, whose size is not known here.
-    if tag == 0 && (location < first || end > data_end) {
+    if tag == 0 && !is_inside(mapping, data_end) {
         let reason = format!("the entry for sector {lba} points outside of the data section");
         return Err(OverlayError::invalid("lsmt index", reason));
     }
     Ok(())
+}
+
+fn is_inside(mapping: &Mapping, data_end: u64) -> bool {
+    let Mapping { sectors, location, zeroed, .. } = *mapping;
+    let end = if zeroed { location } else { location.saturating_add(u64::from(sectors)) };
+    location >= HEADER_SIZE / SECTOR && end <= data_end
 }

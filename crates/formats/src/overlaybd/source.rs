@@ -1,0 +1,275 @@
+//! Reads a source layer once: decompress, hash, walk the tar.
+
+use std::io::{self, BufReader, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use berth_types::{Algorithm, Digest, Hasher};
+
+use super::layer::{Amounts, Limits};
+use super::{Cancel, OverlayError};
+use crate::compression::{Compression, decoder, detect};
+use crate::layer::{EntryKind, LayerEntries, LayerEntry};
+use crate::tar::{TarFile, TarReader};
+
+/// Inflated bytes from which the ratio limit is looked at.
+const RATIO_FROM: u64 = 1 << 30;
+
+/// Bytes of tar that are decompressed at a time.
+const BUFFER: usize = 256 * 1024;
+
+/// What becomes of the content of regular files.
+pub(crate) trait Intake {
+    /// What is kept of a file.
+    type File;
+
+    /// Reads the stored bytes of `file` from `input`.
+    fn take(
+        &mut self,
+        input: &mut impl Read,
+        file: &TarFile,
+        cancel: &Cancel,
+    ) -> Result<Self::File, OverlayError>;
+}
+
+/// A source layer that was read.
+pub(crate) struct SourceRead<F> {
+    pub(crate) entries: LayerEntries<F>,
+    pub(crate) diff_id: Digest,
+    /// `data` is not filled in.
+    pub(crate) amounts: Amounts,
+}
+
+/// A source layer and what is known of it.
+pub struct Source<R> {
+    pub reader: R,
+    /// `None`: told by the first bytes.
+    pub compression: Option<Compression>,
+    /// The diff-id that the image configuration promises.
+    pub expected: Option<Digest>,
+    pub limits: Limits,
+}
+
+/// Reads a source layer to its end.
+pub(crate) fn read_source<I: Intake>(
+    source: Source<impl Read + Send>,
+    intake: &mut I,
+    cancel: &Cancel,
+) -> Result<SourceRead<I::File>, OverlayError> {
+    let Source { reader, compression, expected, limits } = source;
+    let watch = Watch::default();
+    let mut raw = Raw { reader, watch: &watch };
+    let mut head = Vec::new();
+    (&mut raw).take(8).read_to_end(&mut head).map_err(|error| watch.explain(error, ""))?;
+    let compression = compression.unwrap_or_else(|| detect(&head));
+    let inner = Box::new(io::Cursor::new(head).chain(&mut raw));
+    let tar = Inflated {
+        reader: decoder(compression, inner),
+        hasher: Hasher::new(Algorithm::Sha256),
+        watch: &watch,
+        limits,
+        cancel,
+    };
+    let (entries, diff_id) = read_tar(tar, intake)?;
+    io::copy(&mut raw, &mut io::sink()).map_err(|error| watch.explain(error, ""))?;
+    if let Some(expected) = expected.filter(|expected| *expected != diff_id) {
+        let (expected, found) = (expected.to_string(), diff_id.to_string());
+        return Err(OverlayError::DiffId { expected, found });
+    }
+    let amounts = Amounts {
+        compressed: watch.compressed.load(Ordering::Relaxed),
+        inflated: watch.inflated.load(Ordering::Relaxed),
+        entries: entries.entries.len() as u64,
+        data: 0,
+    };
+    Ok(SourceRead { entries, diff_id, amounts })
+}
+
+/// Reads a tar to its end.
+fn read_tar<R: Read, I: Intake>(
+    mut tar: Inflated<'_, R>,
+    intake: &mut I,
+) -> Result<(LayerEntries<I::File>, Digest), OverlayError> {
+    let (watch, limits, cancel) = (tar.watch, tar.limits, tar.cancel);
+    let entries = walk(BufReader::with_capacity(BUFFER, &mut tar), intake, &limits, cancel)
+        .map_err(|(error, near)| watch.or(error, &near))?;
+    // What follows the archive's end belongs to the diff-id, and the checksums of the compressed
+    // stream stand at its end.
+    let near = " (behind the last entry)";
+    io::copy(&mut tar, &mut io::sink()).map_err(|error| watch.explain(error, near))?;
+    Ok((LayerEntries { entries }, tar.hasher.finish()))
+}
+
+/// The error and the entry that it came near to.
+type Failed = (OverlayError, String);
+
+fn walk<I: Intake>(
+    input: impl Read,
+    intake: &mut I,
+    limits: &Limits,
+    cancel: &Cancel,
+) -> Result<Vec<LayerEntry<I::File>>, Failed> {
+    let mut tar = TarReader::new(input);
+    let mut entries: Vec<LayerEntry<I::File>> = Vec::new();
+    loop {
+        cancel.check().map_err(|error| (error, String::new()))?;
+        let entry = tar.next_entry().map_err(|error| (error.into(), after(entries.last())))?;
+        let Some(entry) = entry else { return Ok(entries) };
+        if entries.len() as u64 >= limits.entries {
+            let error = OverlayError::Limit(format!("more than {} entries", limits.entries));
+            return Err((error, String::new()));
+        }
+        entries.push(take(&mut tar, intake, entry, cancel)?);
+    }
+}
+
+fn after<F>(last: Option<&LayerEntry<F>>) -> String {
+    last.map(|last| format!(" (after entry {:?})", String::from_utf8_lossy(&last.path)))
+        .unwrap_or_default()
+}
+
+/// Reads the content of an entry.
+fn take<R: Read, I: Intake>(
+    tar: &mut TarReader<R>,
+    intake: &mut I,
+    entry: LayerEntry<TarFile>,
+    cancel: &Cancel,
+) -> Result<LayerEntry<I::File>, Failed> {
+    let LayerEntry { index, path, kind, metadata } = entry;
+    let kind = match kind {
+        EntryKind::File(file) => {
+            let taken = intake.take(tar, &file, cancel).map_err(|error| {
+                let name = String::from_utf8_lossy(&path);
+                let error = match error {
+                    OverlayError::Invalid { part, reason } => {
+                        OverlayError::invalid(part, format!("entry {index} ({name:?}): {reason}"))
+                    }
+                    other => other,
+                };
+                (error, format!(" (in entry {name:?})"))
+            })?;
+            EntryKind::File(taken)
+        }
+        EntryKind::Directory => EntryKind::Directory,
+        EntryKind::Symlink(target) => EntryKind::Symlink(target),
+        EntryKind::HardLink(target) => EntryKind::HardLink(target),
+        EntryKind::CharDevice { major, minor } => EntryKind::CharDevice { major, minor },
+        EntryKind::BlockDevice { major, minor } => EntryKind::BlockDevice { major, minor },
+        EntryKind::Fifo => EntryKind::Fifo,
+    };
+    Ok(LayerEntry { index, path, kind, metadata })
+}
+
+/// What happened below the tar reader, whose own errors do not tell.
+#[derive(Default)]
+struct Watch {
+    compressed: AtomicU64,
+    inflated: AtomicU64,
+    fault: Mutex<Option<Fault>>,
+}
+
+enum Fault {
+    /// The caller's reader failed.
+    Source(io::Error),
+    /// The compressed stream is damaged.
+    Damaged(String),
+    /// Ours: a limit, or the wish to stop.
+    Own(OverlayError),
+}
+
+impl Watch {
+    fn set(&self, fault: Fault) {
+        let mut slot = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert(fault);
+    }
+
+    /// The fault that lies behind `error`, else `error`.
+    fn or(&self, error: OverlayError, near: &str) -> OverlayError {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let inflated = self.inflated.load(Ordering::Relaxed);
+        let near = near.to_owned();
+        match fault {
+            None => error,
+            Some(Fault::Own(own)) => own,
+            Some(Fault::Source(source)) => OverlayError::Source { inflated, near, source },
+            Some(Fault::Damaged(reason)) => OverlayError::Damaged { inflated, near, reason },
+        }
+    }
+
+    fn explain(&self, error: io::Error, near: &str) -> OverlayError {
+        self.or(OverlayError::Io(error), near)
+    }
+}
+
+/// The caller's reader, counted.
+struct Raw<'a, R> {
+    reader: R,
+    watch: &'a Watch,
+}
+
+impl<R: Read> Read for Raw<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buffer) {
+            Ok(read) => {
+                self.watch.compressed.fetch_add(read as u64, Ordering::Relaxed);
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                let copy = io::Error::new(error.kind(), error.to_string());
+                self.watch.set(Fault::Source(error));
+                Err(copy)
+            }
+        }
+    }
+}
+
+/// The uncompressed tar: hashed, counted, limited.
+struct Inflated<'a, R> {
+    reader: R,
+    hasher: Hasher,
+    watch: &'a Watch,
+    limits: Limits,
+    cancel: &'a Cancel,
+}
+
+impl<R> Inflated<'_, R> {
+    fn check(&self) -> Result<(), OverlayError> {
+        self.cancel.check()?;
+        let inflated = self.watch.inflated.load(Ordering::Relaxed);
+        if inflated > self.limits.inflated {
+            let limit = self.limits.inflated;
+            return Err(OverlayError::Limit(format!("more than {limit} bytes of tar")));
+        }
+        let compressed = self.watch.compressed.load(Ordering::Relaxed);
+        if inflated > RATIO_FROM && inflated / self.limits.ratio.max(1) > compressed {
+            return Err(OverlayError::Limit(format!(
+                "{inflated} bytes of tar out of {compressed} compressed bytes"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Inflated<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Err(own) = self.check() {
+            let copy = io::Error::other(own.to_string());
+            self.watch.set(Fault::Own(own));
+            return Err(copy);
+        }
+        match self.reader.read(buffer) {
+            Ok(read) => {
+                self.hasher.update(buffer.get(..read).unwrap_or_default());
+                self.watch.inflated.fetch_add(read as u64, Ordering::Relaxed);
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                // A fault of the caller's reader was noted first and stays.
+                self.watch.set(Fault::Damaged(error.to_string()));
+                Err(error)
+            }
+        }
+    }
+}
