@@ -72,17 +72,20 @@ impl Build<'_> {
             task.attempt()
         ))
         .await;
-        let source = {
+        let (repository, source) = {
             let mut session = self.builder.artifacts().db.read().await?;
-            manifest::find(&mut session, &payload.repo_id, &payload.source_digest).await?
+            let repository = repository::find_by_id(&mut session, &payload.repo_id).await?;
+            let source =
+                manifest::find(&mut session, &payload.repo_id, &payload.source_digest).await?;
+            (repository, source)
         };
-        let Some(source) = source else {
+        let (Some(repository), Some(source)) = (repository, source) else {
             return Err(TaskFailure::Permanent(format!(
                 "the source manifest {} was deleted before it was built",
                 payload.source_digest
             )));
         };
-        let store = Arc::new(TaskStore::new(self.builder.clone(), task.clone(), &payload.repo_id));
+        let store = Arc::new(TaskStore::new(self.builder.clone(), task.clone(), repository));
         let outcome = match self.convert(&store, source.media_type, source.content).await {
             Ok(converted) => self.publish(&converted).await,
             Err(error) => Err(error),
@@ -125,8 +128,9 @@ impl Build<'_> {
                     algorithm: Algorithm::Lz4,
                     block_size: 4096,
                     virtual_size: config.virtual_size,
+                    ..Options::default()
                 },
-                limits: Limits { max_bytes: config.max_layer_bytes, ..Limits::default() },
+                limits: Limits { inflated: config.max_layer_bytes, ..Limits::default() },
                 threads: config.threads,
                 folder: folder.path(),
                 cancel: &cancel,
@@ -166,12 +170,17 @@ impl Build<'_> {
         let repository = self.still_wanted(&mut session, &source_tag).await?;
         let ctx = Ctx::system("");
         let artifacts = self.builder.artifacts();
+        for layer in &converted.layers {
+            let linked = artifacts.blobs().link_in(&mut session, &payload.repo_id, layer).await;
+            linked.map_err(|error| TaskFailure::Transient(format!("layer {layer}: {error}")))?;
+        }
         for child in &converted.children {
             let options = PushOptions::default();
             let reference = Reference::Digest(child.digest.clone());
             let body = Bytes::from(child.bytes.clone());
             artifacts
-                .push_manifest_in(
+                .manifests()
+                .push_in(
                     &mut session,
                     &ctx,
                     &repository,
@@ -184,33 +193,33 @@ impl Build<'_> {
                 .map_err(push_failure)?;
         }
         let root = &converted.root;
-        for name in
-            [accelerated_tag(source_tag.as_str()), containerd_accelerated_tag(source_tag.as_str())]
-        {
-            let name: Tag = name.parse().map_err(|_| {
+        let tag = |name: String| {
+            name.parse::<Tag>().map_err(|_| {
                 TaskFailure::Permanent(format!(
                     "the target tag `{name}` is longer than a tag may be"
                 ))
-            })?;
-            let options = PushOptions {
-                derived_from: Some(source_tag.clone()),
-                override_immutable: true,
-                ..PushOptions::default()
-            };
-            let body = Bytes::from(root.bytes.clone());
-            artifacts
-                .push_manifest_in(
-                    &mut session,
-                    &ctx,
-                    &repository,
-                    &Reference::Tag(name),
-                    Some(&root.media_type),
-                    body,
-                    &options,
-                )
-                .await
-                .map_err(push_failure)?;
-        }
+            })
+        };
+        let reference = Reference::Tag(tag(accelerated_tag(source_tag.as_str()))?);
+        let options = PushOptions {
+            extra_tags: vec![tag(containerd_accelerated_tag(source_tag.as_str()))?],
+            derived_from: Some(source_tag.clone()),
+            override_immutable: true,
+        };
+        let body = Bytes::from(root.bytes.clone());
+        artifacts
+            .manifests()
+            .push_in(
+                &mut session,
+                &ctx,
+                &repository,
+                &reference,
+                Some(&root.media_type),
+                body,
+                &options,
+            )
+            .await
+            .map_err(push_failure)?;
         let size = i64::try_from(converted.size).unwrap_or(i64::MAX);
         let layers = i64::try_from(converted.layer_count).unwrap_or(i64::MAX);
         build_task::set_target(&mut session, task.id(), &root.digest, size, layers).await?;

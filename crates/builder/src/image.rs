@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use berth_formats::overlaybd::convert::{
-    ChainError, ChainErrorKind, ChainObserver, ChainSource, LayerJob, convert_chain,
+    ChainError, ChainErrorKind, ChainObserver, ChainSource, Conversion, LayerJob, convert_chain,
 };
 use berth_formats::overlaybd::{Cancel, FinishedLayer, Limits, Options};
 use berth_oci::{ConfigView, Descriptor, ManifestKind, ManifestView};
@@ -132,6 +132,8 @@ pub struct ConvertedImage {
     pub root: Document,
     /// The manifests that an index names.
     pub children: Vec<Document>,
+    /// The layers of all images.
+    pub layers: Vec<Digest>,
     /// Bytes of configs and layers.
     pub size: u64,
     /// Layers of the image; of an index, the most that a child has.
@@ -156,7 +158,8 @@ pub fn convert_image(
             root: single.manifest,
             children: Vec::new(),
             size: single.size,
-            layer_count: single.layer_count,
+            layer_count: single.layers.len(),
+            layers: single.layers,
         });
     }
     for child in &view.manifests {
@@ -176,25 +179,26 @@ pub fn convert_image(
     }
     let total = Totals::of(images.iter().map(|(_, image, _)| image));
     let mut children = Vec::new();
-    let (mut size, mut layer_count) = (0, 0);
+    let (mut size, mut layer_count, mut layers) = (0, 0, Vec::new());
     for (child, image, content) in &images {
         if let Some(platform) = &child.platform {
             store.log(format!("Platform {platform}: manifest {}", child.digest));
         }
         let single = convert_single(store, image, content, settings, &total)?;
         size += single.size;
-        layer_count = layer_count.max(single.layer_count);
+        layer_count = layer_count.max(single.layers.len());
+        layers.extend(single.layers);
         children.push(((*child).clone(), single.manifest));
     }
     let root = target::index(&view.media_type, content, &children)?;
     let children = children.into_iter().map(|(_, document)| document).collect();
-    Ok(ConvertedImage { root, children, size, layer_count })
+    Ok(ConvertedImage { root, children, layers, size, layer_count })
 }
 
 struct SingleImage {
     manifest: Document,
+    layers: Vec<Digest>,
     size: u64,
-    layer_count: usize,
 }
 
 fn convert_single(
@@ -224,7 +228,7 @@ fn convert_single(
     store.store_config(&config)?;
     Ok(SingleImage {
         size: config.bytes.len() as u64 + layers.iter().map(|layer| layer.size).sum::<u64>(),
-        layer_count: layers.len(),
+        layers: layers.into_iter().map(|layer| layer.digest).collect(),
         manifest,
     })
 }
@@ -236,8 +240,10 @@ fn convert_layers(
     settings: &Settings<'_>,
     total: &Totals,
 ) -> Result<Vec<TargetLayer>, ConvertError> {
-    let options = format!("{:?}", settings.options);
-    let keys = chain::keys(&options, layers.iter().map(|layer| &layer.digest));
+    let options = &settings.options;
+    let described =
+        format!("{:?} {} {}", options.algorithm, options.block_size, options.virtual_size);
+    let keys = chain::keys(&described, layers.iter().map(|layer| &layer.digest));
     let mut found = Vec::with_capacity(layers.len());
     for key in &keys {
         found.push(store.converted_layer(key)?);
@@ -246,7 +252,7 @@ fn convert_layers(
         .iter()
         .zip(&found)
         .map(|(diff_id, found)| LayerJob {
-            diff_id: Some(diff_id.clone()),
+            diff_id: diff_id.clone(),
             compression: None,
             cached: found.is_some(),
         })
@@ -266,17 +272,16 @@ fn convert_layers(
         counts: found.iter().map(Option::is_none).collect(),
         made: std::sync::Mutex::new(found),
     };
-    let done = convert_chain(
-        &jobs,
-        &run,
-        &run,
-        &settings.options,
-        &settings.limits,
-        settings.folder,
-        settings.threads,
-        settings.cancel,
-    );
-    if let Err(error) = done {
+    let conversion = Conversion {
+        source: &run,
+        observer: &run,
+        options: settings.options,
+        limits: settings.limits,
+        scratch: settings.folder,
+        threads: settings.threads,
+        cancel: settings.cancel,
+    };
+    if let Err(error) = convert_chain(&jobs, &conversion) {
         return Err(run.explain(&error, settings.cancel));
     }
     let made = run.made.into_inner().unwrap_or_default();
@@ -299,13 +304,13 @@ struct ChainRun<'a> {
 
 impl ChainRun<'_> {
     fn explain(&self, error: &ChainError, cancel: &Cancel) -> ConvertError {
-        if cancel.is_cancelled() || error.kind() == ChainErrorKind::Canceled {
+        if cancel.is_cancelled() || error.kind() == ChainErrorKind::Cancelled {
             return ConvertError::Canceled;
         }
         if let Some(fault) = self.fault.take() {
             return ConvertError::Transient(format!("{error}: {fault}"));
         }
-        let name = error.layer.and_then(|index| self.layers.get(index));
+        let name = error.layer().and_then(|index| self.layers.get(index));
         let message = match name {
             Some(layer) => format!("{error} (layer digest {})", layer.digest),
             None => error.to_string(),

@@ -1,15 +1,17 @@
 //! The server's own store as a conversion sees it: source and target in one repository.
 
+use std::convert::Infallible;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Mutex;
 
+use berth_artifacts::{ArtifactError, Repository};
 use berth_metadata::repos::{blob, converted_layer, manifest};
 use berth_oci::{Descriptor, MAX_CONFIG_BYTES};
 use berth_tasks::{TaskFailure, TaskHandle};
 use berth_types::{Ctx, Digest};
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 
 use crate::builder::Builder;
@@ -20,7 +22,7 @@ use crate::target::{Document, TargetLayer};
 pub(crate) struct TaskStore {
     builder: Builder,
     task: TaskHandle,
-    repo_id: String,
+    repository: Repository,
     runtime: Handle,
     /// What this attempt added: chain key (none for a config) and digest.
     added: Mutex<Vec<(Option<String>, Digest)>>,
@@ -28,14 +30,8 @@ pub(crate) struct TaskStore {
 
 impl TaskStore {
     /// Made inside the runtime, used outside of it.
-    pub(crate) fn new(builder: Builder, task: TaskHandle, repo_id: &str) -> Self {
-        Self {
-            builder,
-            task,
-            repo_id: repo_id.to_owned(),
-            runtime: Handle::current(),
-            added: Mutex::default(),
-        }
+    pub(crate) fn new(builder: Builder, task: TaskHandle, repository: Repository) -> Self {
+        Self { builder, task, repository, runtime: Handle::current(), added: Mutex::default() }
     }
 
     /// Takes back what this attempt stored, so that a build that ends without a result leaves
@@ -49,16 +45,26 @@ impl TaskStore {
         }
     }
 
-    async fn discard_one(&self, chain: Option<&str>, digest: &Digest) -> Result<(), StoreError> {
+    async fn discard_one(&self, chain: Option<&str>, digest: &Digest) -> Result<(), ArtifactError> {
         let artifacts = self.builder.artifacts();
         if let Some(chain) = chain {
-            let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
-            converted_layer::delete(&mut session, chain, digest)
-                .await
-                .map_err(StoreError::transient)?;
-            session.commit().await.map_err(StoreError::transient)?;
+            let mut session = artifacts.db.begin().await?;
+            converted_layer::delete(&mut session, chain, digest).await?;
+            session.commit().await?;
+        } else {
+            match artifacts.blobs().delete(&Ctx::system(""), &self.repository, digest).await {
+                Err(ArtifactError::BlobInUse { .. }) => return Ok(()),
+                other => other?,
+            }
         }
-        artifacts.discard_blob(&self.repo_id, digest).await.map(drop).map_err(StoreError::transient)
+        let mut session = artifacts.db.begin().await?;
+        let Some(blob) = blob::find(&mut session, digest).await? else { return Ok(()) };
+        match blob::delete(&mut session, digest).await {
+            Ok(_) => session.commit().await?,
+            Err(error) if error.is_conflict() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(artifacts.store.delete(&blob.storage_key).await?)
     }
 
     fn note_added(&self, chain: Option<&str>, digest: &Digest) {
@@ -70,7 +76,7 @@ impl TaskStore {
     async fn find_blob(&self, digest: &Digest) -> Result<blob::Blob, StoreError> {
         let mut session =
             self.builder.artifacts().db.read().await.map_err(StoreError::transient)?;
-        blob::find_in_repo(&mut session, &self.repo_id, digest)
+        blob::find_in_repo(&mut session, &self.repository.repo_id, digest)
             .await
             .map_err(StoreError::transient)?
             .ok_or_else(|| StoreError::permanent(format!("blob {digest} is not in the repository")))
@@ -84,7 +90,8 @@ impl TaskStore {
     ) -> Result<(), StoreError> {
         let artifacts = self.builder.artifacts();
         artifacts
-            .import_file(&Ctx::system(""), &self.repo_id, &layer.digest, file, layer.size)
+            .blobs()
+            .store_file(&layer.digest, file, layer.size)
             .await
             .map_err(StoreError::transient)?;
         self.note_added(Some(chain), &layer.digest);
@@ -99,24 +106,18 @@ impl TaskStore {
         session.commit().await.map_err(StoreError::transient)
     }
 
-    /// A layer of an earlier build, linked into this repository, if its bytes are still there.
+    /// A layer of an earlier build, if its bytes are still there.
     async fn converted_layer_async(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError> {
         let artifacts = self.builder.artifacts();
-        let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
+        let mut session = artifacts.db.read().await.map_err(StoreError::transient)?;
         let found =
             converted_layer::find(&mut session, chain).await.map_err(StoreError::transient)?;
         let Some((digest, size)) = found else { return Ok(None) };
         let blob = blob::find(&mut session, &digest).await.map_err(StoreError::transient)?;
         let Some(blob) = blob else { return Ok(None) };
         let whole = artifacts.store.size(&blob.storage_key).await.ok();
-        if whole != u64::try_from(size).ok() {
-            return Ok(None);
-        }
-        blob::link(&mut session, &self.repo_id, &digest, self.builder.now())
-            .await
-            .map_err(StoreError::transient)?;
-        session.commit().await.map_err(StoreError::transient)?;
-        Ok(whole.map(|size| TargetLayer { digest, size }))
+        let expected = u64::try_from(size).ok();
+        Ok(whole.filter(|_| whole == expected).map(|size| TargetLayer { digest, size }))
     }
 }
 
@@ -124,7 +125,7 @@ impl ImageStore for TaskStore {
     fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let found = self.runtime.block_on(async {
             let mut session = self.builder.artifacts().db.read().await?;
-            manifest::find(&mut session, &self.repo_id, digest).await
+            manifest::find(&mut session, &self.repository.repo_id, digest).await
         });
         let found = found.map_err(StoreError::transient)?;
         found.map(|manifest| manifest.content).ok_or_else(|| {
@@ -176,10 +177,13 @@ impl ImageStore for TaskStore {
 
     fn store_config(&self, config: &Document) -> Result<(), StoreError> {
         let body = Bytes::from(config.bytes.clone());
-        let stored = self.runtime.block_on(self.builder.artifacts().put_bytes(
+        let size = body.len() as u64;
+        let body = stream::iter([Ok::<_, Infallible>(body)]);
+        let stored = self.runtime.block_on(self.builder.artifacts().blobs().put(
             &Ctx::system(""),
-            &self.repo_id,
+            &self.repository,
             &config.digest,
+            Some(size),
             body,
         ));
         stored.map_err(StoreError::transient)?;
