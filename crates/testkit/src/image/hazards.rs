@@ -48,7 +48,7 @@ fn stored(ways: &[Compression; 3]) -> Image {
 /// One variant (0 or 1) of a kind at `path`. A hard link is preceded by nothing: its target `linked/…`
 /// is made by the first layer.
 fn entry(kind: &str, path: &str, variant: u64) -> Vec<Entry> {
-    let seed = path.bytes().fold(variant, |seed, byte| seed * 31 + u64::from(byte));
+    let seed = path.bytes().fold(variant, |seed, byte| (seed * 31 + u64::from(byte)) % (1 << 40));
     let (major, minor) = if variant == 0 { (1, 3) } else { (259, 70_000) };
     let made = match kind {
         "file" => Kind::File(text(seed, 700)),

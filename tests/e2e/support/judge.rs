@@ -1,0 +1,100 @@
+//! Judges of accelerated images that share no code with the product: an independent reader, e2fsck,
+//! the kernel's ext4, and the tree that umoci unpacks from the source.
+
+use crate::tool;
+use berth_testkit::mount::Mounted;
+use berth_testkit::process::{as_root, run};
+use berth_testkit::python;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The layer files of an image in a layout folder, bottom first.
+///
+/// # Panics
+/// When the layout has no such tag, or the tag is no single image.
+#[must_use]
+pub fn layer_files(layout: &Path, tag: &str) -> Vec<PathBuf> {
+    let json = |path: PathBuf| -> Value {
+        let text =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    let blob = |digest: &Value| {
+        let digest = digest.as_str().expect("a digest");
+        layout.join("blobs").join(digest.replace(':', "/"))
+    };
+    let index = json(layout.join("index.json"));
+    let named =
+        |manifest: &&Value| manifest["annotations"]["org.opencontainers.image.ref.name"] == tag;
+    let manifests = index["manifests"].as_array().cloned().unwrap_or_default();
+    let manifest = manifests.iter().find(named).unwrap_or_else(|| panic!("no {tag} in {index}"));
+    let manifest = json(blob(&manifest["digest"]));
+    let layers = manifest["layers"].as_array().unwrap_or_else(|| panic!("no layers: {manifest}"));
+    layers.iter().map(|layer| blob(&layer["digest"])).collect()
+}
+
+/// Stacks accelerated layers with the independent reader into the device file `device`, and has
+/// e2fsck look at it: a file system with any fault is a failure.
+///
+/// # Panics
+/// When a layer is malformed or the file system has a fault.
+pub fn flatten(layers: &[PathBuf], device: &Path) {
+    run(python::script(&tool("overlaybd_read.py")).arg("flatten").arg(device).args(layers));
+    run(Command::new("/usr/sbin/e2fsck").arg("-fn").arg(device));
+}
+
+/// Stacks, checks and mounts an accelerated image of a layout folder.
+///
+/// # Panics
+/// When any of the three fails.
+#[must_use]
+pub fn mount(layout: &Path, tag: &str, scratch: &Path) -> Mounted {
+    let device = scratch.join(format!("{tag}.device"));
+    flatten(&layer_files(layout, tag), &device);
+    Mounted::ext4(&device)
+}
+
+/// A source image unpacked by umoci; removed when dropped.
+#[derive(Debug)]
+pub struct Unpacked {
+    bundle: PathBuf,
+}
+
+impl Unpacked {
+    /// Unpacks `tag` of a layout folder below `scratch`.
+    #[must_use]
+    pub fn by_umoci(layout: &Path, tag: &str, scratch: &Path) -> Unpacked {
+        let bundle = scratch.join(format!("{tag}.bundle"));
+        let image = format!("{}:{tag}", layout.display());
+        run(as_root("umoci").args(["unpack", "--image", &image]).arg(&bundle));
+        Unpacked { bundle }
+    }
+
+    /// The tree.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.bundle.join("rootfs")
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        drop(as_root("rm").args(["-rf", "--one-file-system"]).arg(&self.bundle).status());
+    }
+}
+
+/// Compares two trees in everything that a container can see, but for the modification times of
+/// `without_mtime` and two things that no image can say:
+/// - `lost+found`, which is ext4's own and where repairs put what they find;
+/// - the modification time of the root when no layer has an entry for it, hence `.` is to be named in
+///   `without_mtime` for such images.
+///
+/// # Panics
+/// With a line per difference.
+pub fn assert_same_tree(expected: &Path, actual: &Path, without_mtime: &[&str]) {
+    let mut command = python::script_as_root(&tool("compare_trees.py"));
+    command.arg(expected).arg(actual).args(["--ignore", "lost+found"]);
+    command.args(without_mtime.iter().flat_map(|path| ["--ignore-mtime", path]));
+    run(&mut command);
+}
