@@ -1,0 +1,8 @@
+//! The task engine on SQLite and on PostgreSQL.
+
+mod cancel;
+mod chaos;
+mod life;
+mod recovery;
+mod schedules;
+mod support;

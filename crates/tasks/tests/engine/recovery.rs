@@ -1,0 +1,140 @@
+//! Workers that die, stall or are told to end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use berth_tasks::{NewTask, StopReason, TaskFailure, TaskState};
+use tokio::sync::mpsc;
+
+use crate::support::{AtWork, ENDED_TABLE, Place, handler, on_both_engines, quick, task};
+
+on_both_engines!(
+    a_dead_workers_task_runs_again,
+    a_dead_worker_spends_the_last_attempt,
+    a_dead_worker_of_an_unknown_kind,
+    shutdown_gives_tasks_back_uncounted,
+    a_lost_attempt_can_write_nothing,
+    a_long_task_keeps_its_lease,
+);
+
+async fn stuck_and_killed(place: &Place) {
+    let stuck = handler(|task| async move {
+        task.log(format!("attempt {}", task.attempt())).await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        Ok(())
+    });
+    let doomed = AtWork::start(&place.db, quick(1), stuck);
+    place.until("t", |view| view.state == TaskState::Running).await;
+    doomed.kill().await;
+}
+
+async fn a_dead_workers_task_runs_again(place: Place) {
+    place.enqueue(task("t")).await;
+    stuck_and_killed(&place).await;
+    let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }));
+    let view = place.finished("t").await;
+    assert_eq!((view.state, view.attempt), (TaskState::Succeeded, 2));
+    let log = place.log("t").await.join("\n");
+    assert!(log.contains("attempt 1 of 3 failed: the worker disappeared"), "{log}");
+    runner.stop().await;
+}
+
+async fn a_dead_worker_spends_the_last_attempt(place: Place) {
+    place.run_sql(ENDED_TABLE).await;
+    place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
+    stuck_and_killed(&place).await;
+    let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }).recording_ends());
+    let view = place.finished("t").await;
+    assert_eq!(view.state, TaskState::Failed);
+    assert_eq!(view.error.as_deref(), Some("the worker disappeared"));
+    let last = place.log("t").await.pop();
+    assert_eq!(last.as_deref(), Some("failed: the worker disappeared"));
+    assert_eq!(place.count("SELECT COUNT(*) AS n FROM ended WHERE state = 'FAILED'").await, 1);
+    runner.stop().await;
+}
+
+async fn a_dead_worker_of_an_unknown_kind(place: Place) {
+    place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
+    stuck_and_killed(&place).await;
+    place.run_sql("UPDATE task SET kind = 'forgotten'").await;
+    let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }));
+    assert_eq!(place.finished("t").await.state, TaskState::Failed);
+    runner.stop().await;
+}
+
+async fn shutdown_gives_tasks_back_uncounted(place: Place) {
+    place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
+    for round in 1..=3 {
+        let listening = handler(|task| async move {
+            task.cancelled().cancelled().await;
+            assert_eq!(task.stop_reason(), Some(StopReason::Shutdown));
+            Err(TaskFailure::Canceled)
+        });
+        let runner = AtWork::start(&place.db, quick(1), listening);
+        place.until("t", |view| view.state == TaskState::Running).await;
+        runner.stop().await;
+        let view = place.view("t").await;
+        assert_eq!((view.state, view.attempt), (TaskState::Ready, round));
+    }
+    let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }));
+    assert_eq!(place.finished("t").await.state, TaskState::Succeeded);
+    runner.stop().await;
+}
+
+/// The row says that another attempt runs; the first still believes that it holds the task.
+async fn a_lost_attempt_can_write_nothing(place: Place) {
+    place.run_sql("CREATE TABLE effect (attempt BIGINT)").await;
+    place.enqueue(task("t")).await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let stolen = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stolen);
+    let runner = AtWork::start(
+        &place.db,
+        quick(1),
+        handler(move |task| {
+            let (tell, stolen) = (tell.clone(), Arc::clone(&seen));
+            async move {
+                let mut open = task.fenced().await?;
+                open.execute("INSERT INTO effect VALUES (0)", vec![]).await?;
+                drop(open);
+                let _ = tell.send(());
+                while !stolen.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                task.log("from beyond").await;
+                let lost = task.fenced().await.err();
+                assert_eq!(lost, Some(TaskFailure::LeaseLost));
+                // Not even with a session of its own can it complete.
+                let _ = tell.send(());
+                Err(TaskFailure::Permanent("must not be heard".to_owned()))
+            }
+        }),
+    );
+    told.recv().await.expect("started");
+    place.run_sql("UPDATE task SET attempt = 7, lease_owner = 'another'").await;
+    stolen.store(true, Ordering::SeqCst);
+    told.recv().await.expect("lost");
+    runner.stop().await;
+    let view = place.view("t").await;
+    assert_eq!((view.state, view.attempt, view.error), (TaskState::Running, 7, None));
+    assert!(place.log("t").await.is_empty());
+    assert_eq!(place.count("SELECT COUNT(*) AS n FROM effect").await, 0);
+}
+
+async fn a_long_task_keeps_its_lease(place: Place) {
+    place.enqueue(task("t")).await;
+    let long = || {
+        handler(|_| async {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            Ok(())
+        })
+    };
+    let runners =
+        [AtWork::start(&place.db, quick(1), long()), AtWork::start(&place.db, quick(1), long())];
+    let view = place.finished("t").await;
+    assert_eq!((view.state, view.attempt), (TaskState::Succeeded, 1));
+    for runner in runners {
+        runner.stop().await;
+    }
+}
