@@ -176,8 +176,7 @@ mod tests {
     use super::{Compression, decoder, detect, from_media_type};
 
     fn gzip(data: &[u8]) -> Vec<u8> {
-        let mut encoder =
-            flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(data).expect("compress");
         encoder.finish().expect("compress")
     }
@@ -204,7 +203,9 @@ mod tests {
     #[test]
     fn garbage_and_truncation_are_errors() {
         let whole = gzip(b"some text that is long enough to be cut");
-        assert!(read(Compression::Gzip, [whole.clone(), b"garbage bytes".to_vec()].concat()).is_err());
+        assert!(
+            read(Compression::Gzip, [whole.clone(), b"garbage bytes".to_vec()].concat()).is_err()
+        );
         let mut padded = [whole.clone(), vec![0; 20]].concat();
         padded.push(1);
         assert!(read(Compression::Gzip, padded).is_err());

@@ -13,11 +13,13 @@ pub mod compression;
 pub mod error;
 pub mod ext4;
 mod fields;
+pub mod inspect;
 pub mod layer;
 pub mod overlaybd;
 pub mod read_at;
 pub mod tar;
 pub mod tree;
+pub mod verify;
 
 pub use error::FormatError;
 pub use read_at::ReadAt;

@@ -45,8 +45,10 @@ pub struct Changes {
     /// Inodes of lower layers that have no name left. Their numbers are not used again before
     /// the next layer.
     pub freed: Vec<NodeId>,
-    /// Inodes made or altered: metadata, link count or, for directories, entries.
+    /// Inodes made or altered: metadata or link count (for directories: of subdirectories).
     pub changed: Vec<NodeId>,
+    /// Directories that gained or lost names; new directories are among them even if empty.
+    pub directories: Vec<NodeId>,
 }
 
 impl<F> Default for Tree<F> {
@@ -86,9 +88,12 @@ impl<F> Tree<F> {
     pub fn end_layer(&mut self) -> Changes {
         let mut changes = std::mem::take(&mut self.changes);
         changes.freed.sort_unstable();
-        changes.changed.sort_unstable();
-        changes.changed.dedup();
-        changes.changed.retain(|node| self.get(*node).is_some());
+        for list in [&mut changes.changed, &mut changes.directories] {
+            list.sort_unstable();
+            list.dedup();
+            list.retain(|node| self.get(*node).is_some());
+        }
+        changes.directories.retain(|node| self.get(*node).is_some_and(Node::is_directory));
         self.free.extend(changes.freed.iter().map(|node| node.0));
         changes
     }

@@ -15,10 +15,8 @@ impl<F> Tree<F> {
     /// Applies one entry of the layer begun last. After an error the tree must be dropped.
     pub fn apply(&mut self, entry: LayerEntry<F>) -> Result<(), TreeError> {
         let LayerEntry { index, path, kind, metadata } = entry;
-        self.apply_at(&path, kind, metadata).map_err(|problem| TreeError {
-            entry: EntryName { index, path },
-            problem,
-        })
+        self.apply_at(&path, kind, metadata)
+            .map_err(|problem| TreeError { entry: EntryName { index, path }, problem })
     }
 
     fn apply_at(
@@ -89,7 +87,7 @@ impl<F> Tree<F> {
         metadata: Metadata,
     ) -> Result<(), TreeProblem> {
         if let Some(found) = self.lookup(parent, name) {
-            if self.get(found).is_some_and(|node| node.as_directory().is_some()) {
+            if self.get(found).is_some_and(Node::is_directory) {
                 self.set_metadata(found, metadata);
                 self.mark_upper(found);
                 return Ok(());
@@ -129,7 +127,7 @@ impl<F> Tree<F> {
             .and_then(|directory| self.lookup(directory, target_name))
             .ok_or_else(|| TreeProblem::LinkTargetMissing(printable()))?;
         match self.get_mut(found) {
-            Some(node) if node.as_directory().is_none() => node.links += 1,
+            Some(node) if !node.is_directory() => node.links += 1,
             _ => return Err(TreeProblem::LinkToDirectory(printable())),
         }
         self.mark_changed(found);
@@ -169,20 +167,33 @@ impl<F> Tree<F> {
             self.nodes.push(Some(node));
         }
         self.changes.changed.push(NodeId(id));
+        self.mark_entries_changed(NodeId(id));
         NodeId(id)
     }
 
     /// Gives an inode a name that is not taken.
     pub(super) fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Option<()> {
         let layer = self.layer;
-        let is_directory = self.get(node)?.as_directory().is_some();
+        let is_directory = self.get(node)?.is_directory();
         let directory = self.get_mut(parent)?.as_directory_mut()?;
         directory.entries.insert(name.into(), Dirent { node, slot: UNPLACED, layer });
-        directory.entries_changed = true;
         directory.subdirectories += u32::from(is_directory);
-        self.mark_changed(parent);
+        if is_directory {
+            self.mark_changed(parent);
+        }
+        self.mark_entries_changed(parent);
         self.mark_upper(parent);
         Some(())
+    }
+
+    pub(super) fn mark_entries_changed(&mut self, id: NodeId) {
+        let layer = self.layer;
+        if let Some(directory) = self.get_mut(id).and_then(Node::as_directory_mut) {
+            if directory.entries_changed_in != layer {
+                directory.entries_changed_in = layer;
+                self.changes.directories.push(id);
+            }
+        }
     }
 
     pub(super) fn mark_changed(&mut self, id: NodeId) {
@@ -199,7 +210,7 @@ impl<F> Tree<F> {
     fn mark_upper(&mut self, directory: NodeId) {
         let layer = self.layer;
         let mut current = directory;
-        while let Some(dir) = self.get_mut(current).and_then(|node| node.as_directory_mut()) {
+        while let Some(dir) = self.get_mut(current).and_then(Node::as_directory_mut) {
             if dir.upper_in == layer {
                 break;
             }

@@ -62,8 +62,8 @@ pub struct Directory {
     pub entries: BTreeMap<Box<[u8]>, Dirent>,
     /// Slots that lost a name since the disk writer last looked.
     pub vacated: Vec<u32>,
-    /// True when names were added or removed since the disk writer last looked.
-    pub entries_changed: bool,
+    /// Last layer that added or removed a name.
+    pub(super) entries_changed_in: u32,
     /// Last layer that brought this directory or something below it.
     pub(super) upper_in: u32,
     /// Last layer after whose markers no lower content is left in it.
@@ -87,7 +87,7 @@ impl<F> Node<F> {
             subdirectories: 0,
             entries: BTreeMap::new(),
             vacated: Vec::new(),
-            entries_changed: true,
+            entries_changed_in: 0,
             upper_in: layer,
             cleared_in: layer,
         };
@@ -96,6 +96,11 @@ impl<F> Node<F> {
 
     pub(super) fn new(kind: NodeKind<F>, metadata: Metadata, layer: u32) -> Self {
         Self { kind, metadata, links: 1, created_in: layer, changed_in: layer }
+    }
+
+    /// Whether the inode is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, NodeKind::Directory(_))
     }
 
     /// The directory, if the inode is one.

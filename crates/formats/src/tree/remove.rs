@@ -1,26 +1,26 @@
 //! Taking names away: replacement, white-outs and opaque directories.
 
 use super::Tree;
-use super::node::{NodeId, NodeKind, UNPLACED};
+use super::node::{Node, NodeId, NodeKind, UNPLACED};
 
 impl<F> Tree<F> {
     /// Removes a name and, with the last name of an inode, the inode; a directory goes with
     /// everything below it.
     pub(super) fn unlink(&mut self, directory: NodeId, name: &[u8]) {
-        let Some(parent) = self.get_mut(directory).and_then(|node| node.as_directory_mut()) else {
+        let Some(parent) = self.get_mut(directory).and_then(Node::as_directory_mut) else {
             return;
         };
         let Some(dirent) = parent.entries.remove(name) else { return };
-        parent.entries_changed = true;
         if dirent.slot != UNPLACED {
             parent.vacated.push(dirent.slot);
         }
-        if self.get(dirent.node).is_some_and(|node| node.as_directory().is_some()) {
-            if let Some(parent) = self.get_mut(directory).and_then(|node| node.as_directory_mut()) {
+        self.mark_entries_changed(directory);
+        if self.get(dirent.node).is_some_and(Node::is_directory) {
+            if let Some(parent) = self.get_mut(directory).and_then(Node::as_directory_mut) {
                 parent.subdirectories -= 1;
             }
+            self.mark_changed(directory);
         }
-        self.mark_changed(directory);
         self.drop_name(dirent.node);
     }
 
@@ -30,7 +30,7 @@ impl<F> Tree<F> {
         let mut pending = vec![directory];
         while let Some(current) = pending.pop() {
             let layer = self.layer;
-            let Some(dir) = self.get_mut(current).and_then(|node| node.as_directory_mut()) else {
+            let Some(dir) = self.get_mut(current).and_then(Node::as_directory_mut) else {
                 continue;
             };
             if dir.cleared_in == layer {
@@ -38,9 +38,9 @@ impl<F> Tree<F> {
             }
             dir.cleared_in = layer;
             let mut doomed = Vec::new();
-            let names = self.get(current).and_then(|node| node.as_directory());
+            let names = self.get(current).and_then(Node::as_directory);
             for (name, dirent) in names.into_iter().flat_map(|dir| &dir.entries) {
-                match self.get(dirent.node).and_then(|node| node.as_directory()) {
+                match self.get(dirent.node).and_then(Node::as_directory) {
                     Some(child) if child.upper_in == layer => pending.push(dirent.node),
                     None if dirent.layer == layer => {}
                     _ => doomed.push(name.clone()),
@@ -54,10 +54,10 @@ impl<F> Tree<F> {
 
     /// A white-out of one name.
     pub(super) fn white_out(&mut self, directory: NodeId, name: &[u8]) {
-        let Some(parent) = self.get(directory).and_then(|node| node.as_directory()) else { return };
+        let Some(parent) = self.get(directory).and_then(Node::as_directory) else { return };
         let Some(dirent) = parent.entries.get(name) else { return };
         let (node, brought_in) = (dirent.node, dirent.layer);
-        match self.get(node).and_then(|node| node.as_directory()) {
+        match self.get(node).and_then(Node::as_directory) {
             Some(child) if child.upper_in == self.layer => self.clear_lower(node),
             None if brought_in == self.layer => {}
             _ => self.unlink(directory, name),

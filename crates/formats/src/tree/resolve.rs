@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::TreeProblem;
-use super::node::{NodeId, NodeKind, ROOT};
+use super::node::{Node, NodeId, NodeKind, ROOT};
 use super::{Tree, implicit_metadata};
 
 /// As many links as the unpackers follow.
@@ -89,7 +89,7 @@ impl<F> Tree<F> {
     }
 
     fn parent_of(&self, directory: NodeId) -> NodeId {
-        self.get(directory).and_then(|node| node.as_directory()).map_or(ROOT, |dir| dir.parent)
+        self.get(directory).and_then(Node::as_directory).map_or(ROOT, |dir| dir.parent)
     }
 }
 

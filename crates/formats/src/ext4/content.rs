@@ -1,0 +1,48 @@
+//! What an inode occupies on the disk.
+
+use super::extents::Extent;
+use crate::layer::FileData;
+
+/// The content of a regular file before and after it has a place.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// Brought by the current layer.
+    Pending(FileData),
+    /// On the disk.
+    Placed {
+        /// Bytes of the file.
+        size: u64,
+    },
+}
+
+impl Content {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Pending(data) => data.size,
+            Self::Placed { size } => *size,
+        }
+    }
+}
+
+/// The blocks that belong to one inode.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Allocation {
+    /// Blocks of content, ascending in the file.
+    pub(super) extents: Vec<Extent>,
+    /// Blocks of the extent tree outside the inode.
+    pub(super) tree_blocks: Vec<u32>,
+    /// The attribute block, or 0.
+    pub(super) xattr_block: u32,
+}
+
+impl Allocation {
+    pub(super) fn data_blocks(&self) -> u32 {
+        self.extents.iter().map(|extent| extent.run.len).sum()
+    }
+
+    pub(super) fn blocks(&self) -> u64 {
+        u64::from(self.data_blocks())
+            + self.tree_blocks.len() as u64
+            + u64::from(self.xattr_block != 0)
+    }
+}
