@@ -1,0 +1,83 @@
+//! Proves that an accelerated image holds the same tree, metadata and bytes as its source.
+//!
+//! The source layers are read once and merged into a tree with a digest of each file's content;
+//! the accelerated layers are stacked, every block of theirs is checked, and the file system on
+//! them is walked side by side with that tree.
+
+mod blobs;
+mod compare;
+mod content;
+mod report;
+
+use std::io::Read;
+
+pub use report::{Difference, Report};
+
+use crate::ext4::reader::{Ext4Reader, ReadError};
+use crate::overlaybd::source::{SourceRead, read_source};
+use crate::overlaybd::{Cancel, LayerStack, OverlayError, Source, open_blob};
+use crate::read_at::ReadAt;
+use crate::tree::{Tree, TreeError};
+
+/// Why a chain cannot be compared. Differences are no errors: they are in the [`Report`].
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("source layer {layer}: {source}")]
+    Source { layer: usize, source: OverlayError },
+    #[error("source layer {layer}: {source}")]
+    Tree { layer: usize, source: TreeError },
+    #[error("accelerated layer {layer}: {source}")]
+    Blob { layer: usize, source: OverlayError },
+    #[error("accelerated layers: {0}")]
+    Stack(OverlayError),
+    #[error("file system of the accelerated image: {0}")]
+    FileSystem(#[from] ReadError),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl VerifyError {
+    /// Whether it was only asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled
+                | Self::Source { source: OverlayError::Cancelled, .. }
+                | Self::Blob { source: OverlayError::Cancelled, .. }
+        )
+    }
+}
+
+/// Compares source layers with accelerated layers, the lowest first in both. At most
+/// `max_differences` are kept; all are counted.
+///
+/// # Errors
+/// When one side cannot be read at all.
+pub fn verify_chain<S: Read + Send, B: ReadAt>(
+    sources: impl IntoIterator<Item = Source<S>>,
+    blobs: impl IntoIterator<Item = B>,
+    max_differences: usize,
+    cancel: &Cancel,
+) -> Result<Report, VerifyError> {
+    let mut report = Report::new(max_differences);
+    let mut layers = Vec::new();
+    for (layer, blob) in blobs.into_iter().enumerate() {
+        let failed = |source| VerifyError::Blob { layer, source };
+        let blob = open_blob(blob).map_err(failed)?;
+        blobs::check(layer, &blob, layers.last(), &mut report, cancel).map_err(failed)?;
+        layers.push(blob);
+    }
+    let mut tree = Tree::new();
+    let mut hashing = content::Hashing::new();
+    for (layer, source) in sources.into_iter().enumerate() {
+        let SourceRead { entries, amounts, .. } = read_source(source, &mut hashing, cancel)
+            .map_err(|source| VerifyError::Source { layer, source })?;
+        tree.apply_layer(entries).map_err(|source| VerifyError::Tree { layer, source })?;
+        report.source_layers += 1;
+        report.source_bytes += amounts.inflated;
+    }
+    let stack = LayerStack::of(layers).map_err(VerifyError::Stack)?;
+    let file_system = Ext4Reader::open(stack)?;
+    compare::compare(&tree, &file_system, &mut report, cancel)?;
+    Ok(report)
+}
