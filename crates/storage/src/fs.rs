@@ -37,7 +37,7 @@ impl FolderStore {
     /// Opens the folder, and makes it when it is not there.
     pub async fn open(folder: &Path) -> Result<Self, StorageError> {
         let layout = Arc::new(Layout::new(folder));
-        blocking(&layout, |layout| layout.prepare()).await?;
+        blocking(&layout, Layout::prepare).await?;
         Ok(Self { layout })
     }
 }

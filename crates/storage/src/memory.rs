@@ -14,6 +14,9 @@ use futures::stream::{self, BoxStream};
 use crate::partial::{Live, State};
 use crate::{BlobStore, ByteStream, PartialObject, StorageError, StorageErrorKind, Stored, key};
 
+/// Bytes of a piece when reading.
+const PIECE: usize = 512 << 10;
+
 /// See the module.
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Inner>>);
@@ -116,9 +119,11 @@ impl BlobStore for MemoryStore {
         let ends = (usize::try_from(range.start), usize::try_from(range.end));
         match ends {
             (Ok(start), Ok(end)) if start <= end && end <= bytes.len() => {
-                let slice = bytes.slice(start..end);
-                let items = (!slice.is_empty()).then_some(Ok(slice));
-                Ok(stream::iter(items).boxed())
+                let pieces: Vec<_> = (start..end)
+                    .step_by(PIECE)
+                    .map(|at| Ok(bytes.slice(at..end.min(at + PIECE))))
+                    .collect();
+                Ok(stream::iter(pieces).boxed())
             }
             _ => Err(StorageError::range(key, &range, bytes.len() as u64)),
         }
