@@ -34,8 +34,8 @@ pub enum DbError {
 
 impl DbError {
     /// A stored value that breaks its own rules; `column` names it.
-    pub fn corrupt(column: &str, reason: impl ToString) -> Self {
-        Self::Column { column: column.to_owned(), reason: reason.to_string() }
+    pub fn corrupt(column: &str, reason: impl std::fmt::Display) -> Self {
+        Self::Column { column: column.to_owned(), reason: format!("{reason}") }
     }
 
     /// What kind of error this is.
