@@ -1,7 +1,11 @@
 //! The command line: one module for each subcommand.
 
 mod call;
+mod convert;
+mod demo;
+mod inspect;
 mod serve;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -23,7 +27,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
     Call(call::CallArgs),
+    Convert(convert::ConvertArgs),
+    Verify(verify::VerifyArgs),
+    Inspect(inspect::InspectArgs),
 }
 
 /// How a command ends when it does not end well.
@@ -48,7 +56,11 @@ pub(crate) fn run() -> ExitCode {
     // Usage errors end the process here, with exit code 2.
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,10 @@
 //! The `berth` command: server and tools in one binary.
 
+mod api;
 mod cli;
+mod compare;
+mod image;
+mod layout;
 
 use std::process::ExitCode;
 

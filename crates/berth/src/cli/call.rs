@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use berth_auth::signature::acs3::{Outgoing, sign};
-use berth_types::{Clock as _, Secret, SystemClock};
+use berth_types::Secret;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Failure, runtime};
+use crate::api::{ApiClient, parse_endpoint};
 
-const VERSION: &str = "2018-12-01";
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Calls an operation of the API and prints its JSON answer.
@@ -33,11 +32,7 @@ pub(crate) struct CallArgs {
     /// Name of the operation, such as GetArtifactBuildTask.
     action: String,
     /// Its parameters, as `--Name value` or `--Name=value`.
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "--Param value"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "--Param value")]
     parameters: Vec<String>,
 }
 
@@ -49,27 +44,19 @@ struct CredentialsFile {
     endpoint: String,
 }
 
-/// Where the call goes and who signs it.
-struct Target {
-    endpoint: String,
-    access_key_id: String,
-    access_key_secret: Secret,
-}
-
 /// Makes the call.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     let parameters = read_parameters(&args.parameters).map_err(Failure::Usage)?;
-    let target = target(args)?;
-    let (status, body) = runtime()?.block_on(send(args, &target, &parameters))?;
-    let answer: Option<Value> = serde_json::from_str(&body).ok();
-    let text = match &answer {
-        Some(json) => serde_json::to_string_pretty(json).unwrap_or(body),
-        None => body,
+    let client = api_client(args)?;
+    let answer = runtime()?.block_on(client.send(&args.action, &parameters))?;
+    let json: Option<Value> = serde_json::from_str(&answer.body).ok();
+    let text = match &json {
+        Some(json) => serde_json::to_string_pretty(json).unwrap_or_default(),
+        None => answer.body.clone(),
     };
     let mut output = std::io::stdout().lock();
     writeln!(output, "{text}").context("cannot write the answer")?;
-    let refused = answer.is_some_and(|json| json["IsSuccess"] == Value::Bool(false));
-    if (200..300).contains(&status) && !refused { Ok(()) } else { Err(Failure::Silent) }
+    if answer.is_success(json.as_ref()) { Ok(()) } else { Err(Failure::Silent) }
 }
 
 /// Reads `--Name value` and `--Name=value`.
@@ -93,7 +80,7 @@ fn read_parameters(words: &[String]) -> Result<Vec<(String, String)>, String> {
     Ok(parameters)
 }
 
-fn target(args: &CallArgs) -> Result<Target, Failure> {
+fn api_client(args: &CallArgs) -> Result<ApiClient, Failure> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let file = match &args.credentials {
         Some(path) => Some(read_credentials(path)?),
@@ -108,11 +95,16 @@ fn target(args: &CallArgs) -> Result<Target, Failure> {
             ));
         }
     };
-    let endpoint = args.endpoint.clone().or_else(|| file.as_ref().map(|file| file.endpoint.clone()));
+    let endpoint =
+        args.endpoint.clone().or_else(|| file.as_ref().map(|file| file.endpoint.clone()));
     let pair = pair.or_else(|| file.map(|file| (file.access_key_id, file.access_key_secret)));
     match (endpoint, pair) {
         (Some(endpoint), Some((access_key_id, access_key_secret))) => {
-            Ok(Target { endpoint, access_key_id, access_key_secret })
+            let endpoint = parse_endpoint(&endpoint).ok_or_else(|| {
+                Failure::Usage(format!("endpoint `{endpoint}` is not http(s)://host:port"))
+            })?;
+            let http = http_client(args.ca.as_deref())?;
+            Ok(ApiClient { http, endpoint, access_key_id, access_key_secret })
         }
         _ => Err(Failure::Usage(
             "set BERTH_ENDPOINT, BERTH_ACCESS_KEY_ID and BERTH_ACCESS_KEY_SECRET, or name a \
@@ -129,49 +121,7 @@ fn read_credentials(path: &Path) -> Result<CredentialsFile, Failure> {
         .map_err(|error| Failure::Usage(format!("{} is not as expected: {error}", path.display())))
 }
 
-async fn send(
-    args: &CallArgs,
-    target: &Target,
-    parameters: &[(String, String)],
-) -> Result<(u16, String), Failure> {
-    let mut url = url::Url::parse(&target.endpoint)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| {
-            Failure::Usage(format!("endpoint `{}` is not http(s)://host:port", target.endpoint))
-        })?;
-    url.set_path("/");
-    url.query_pairs_mut().clear().extend_pairs(parameters);
-    let host = match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (host, _) => host.unwrap_or_default().to_owned(),
-    };
-    let headers = sign(
-        &Outgoing {
-            method: "POST",
-            host: &host,
-            action: &args.action,
-            version: VERSION,
-            query: parameters,
-            body: b"",
-            content_type: None,
-            nonce: &uuid::Uuid::new_v4().simple().to_string(),
-            now: SystemClock.now(),
-        },
-        &target.access_key_id,
-        &target.access_key_secret,
-    );
-    let mut request = client(args.ca.as_deref())?.post(url).header("accept", "application/json");
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let response = request.send().await.context("cannot reach the server")?;
-    let status = response.status().as_u16();
-    let body = response.text().await.context("the answer broke off")?;
-    Ok((status, body))
-}
-
-fn client(ca: Option<&Path>) -> Result<reqwest::Client, Failure> {
+fn http_client(ca: Option<&Path>) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
     if let Some(path) = ca {
         let pem = std::fs::read(path)
