@@ -1,0 +1,170 @@
+//! The work of one subscription task: select, copy every tag, tell the truth about each.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use berth_metadata::repos::subscription_result::SubscriptionResult;
+use berth_metadata::repos::{instance, repository, subscription_result, subscription_task};
+use berth_metadata::{DbError, Session};
+use berth_tasks::{End, Handler, TaskFailure, TaskHandle, TaskRow};
+use berth_types::{Ctx, Digest, Platform, RepoName, Tag};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::json;
+
+use crate::copy::{CopyRun, TagEnd};
+use crate::pattern::TagPattern;
+use crate::plan::{self, Plan};
+use crate::rules::SubscriptionRule;
+use crate::subscription::Subscription;
+use crate::summary;
+use crate::tasks::{SubscriptionPayload, end_rows};
+
+/// The kind of subscription tasks in the task engine.
+pub(crate) const KIND: &str = "subscription";
+
+pub(crate) struct SubscriptionHandler {
+    subscription: Subscription,
+}
+
+impl SubscriptionHandler {
+    pub(crate) fn new(subscription: Subscription) -> Self {
+        Self { subscription }
+    }
+}
+
+#[async_trait]
+impl Handler for SubscriptionHandler {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn run(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
+        let stop = task.cancelled();
+        // Dropping the attempt drops every request; nothing it holds needs to be wound up.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(task.check().err().unwrap_or(TaskFailure::Canceled)),
+            result = self.attempt(task) => result,
+        }
+    }
+
+    async fn ended(&self, session: &mut Session, task: &TaskRow, end: &End) -> Result<(), DbError> {
+        let now = self.subscription.now();
+        metrics::counter!("berth_subscription_tasks_total", "result" => "failed").increment(1);
+        end_rows(session, &task.task_id, end.reason(), now).await
+    }
+}
+
+impl SubscriptionHandler {
+    async fn attempt(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
+        let payload: SubscriptionPayload = task.payload()?;
+        let last_attempt = task.attempt() >= payload.max_attempts;
+        let run = self.prepare(task, last_attempt).await?;
+        let selected = match self.recorded(task).await? {
+            Some(rows) => Plan { rows, digests: HashMap::new() },
+            None => plan::make(&run).await?,
+        };
+        let total = selected.rows.len();
+        let open: Vec<(Tag, Option<Digest>)> = selected
+            .rows
+            .into_iter()
+            .filter(|row| row.status != "COMPLETED")
+            .map(|row| {
+                let known = selected.digests.get(&row.tag).cloned();
+                (row.tag, known)
+            })
+            .collect();
+        if open.len() < total {
+            task.log(format!("{} of {total} tags were done before", total - open.len())).await;
+        }
+        let mut done = total - open.len();
+        let run = &run;
+        let mut ends = stream::iter(open)
+            .map(|(tag, known)| async move { run.tag(&tag, known).await })
+            .buffer_unordered(self.subscription.config().tags_at_once.max(1));
+        let mut waiting: Option<String> = None;
+        while let Some(end) = ends.try_next().await? {
+            match end {
+                TagEnd::Completed => done += 1,
+                TagEnd::Waits(reason) => waiting = Some(reason),
+            }
+            task.progress(json!({
+                "TagsDone": done,
+                "TagsSelected": total,
+                "BytesCopied": run.bytes_copied(),
+            }));
+        }
+        drop(ends);
+        match waiting {
+            Some(reason) => Err(TaskFailure::Transient(reason)),
+            None => self.conclude(task).await,
+        }
+    }
+
+    async fn prepare(&self, task: &TaskHandle, last_attempt: bool) -> Result<CopyRun, TaskFailure> {
+        let permanent = |reason: String| TaskFailure::Permanent(reason);
+        let mut session = self.subscription.db().read().await?;
+        let row = subscription_task::find_by_id(&mut session, task.id()).await?;
+        let row = row.ok_or_else(|| permanent("the task has no row".to_owned()))?;
+        let rule: SubscriptionRule = serde_json::from_str(&row.task.rule)
+            .map_err(|error| permanent(format!("the task's rule: {error}")))?;
+        let target = RepoName::new(&rule.namespace_name, &rule.repo_name)
+            .map_err(|error| permanent(error.to_string()))?;
+        let repository = repository::find(&mut session, &rule.instance_id, &target).await?;
+        let repository = repository
+            .ok_or_else(|| permanent(format!("target repository `{target}` does not exist")))?;
+        let instance = instance::find(&mut session, &rule.instance_id).await?;
+        let account = instance.map(|instance| instance.account_id).unwrap_or_default();
+        drop(session);
+        let pattern = TagPattern::new(&rule.tag_regexp)
+            .map_err(|reason| permanent(format!("TagRegexp: {reason}")))?;
+        let platforms: Result<Vec<Platform>, _> =
+            rule.platforms.iter().map(|text| text.parse()).collect();
+        let platforms = platforms.map_err(|error| permanent(format!("Platform: {error}")))?;
+        let client =
+            self.subscription.client(&rule).map_err(|error| permanent(error.to_string()))?;
+        Ok(CopyRun::new(
+            self.subscription.clone(),
+            task.clone(),
+            Ctx::system(&account),
+            rule,
+            pattern,
+            platforms,
+            client,
+            repository,
+            last_attempt,
+        ))
+    }
+
+    /// The selection that an earlier attempt recorded: later ones keep to it.
+    async fn recorded(
+        &self,
+        task: &TaskHandle,
+    ) -> Result<Option<Vec<SubscriptionResult>>, TaskFailure> {
+        let mut session = self.subscription.db().read().await?;
+        let row = subscription_task::find_by_id(&mut session, task.id()).await?;
+        if row.is_none_or(|row| row.tag_subscription_count.is_none()) {
+            return Ok(None);
+        }
+        Ok(Some(subscription_result::all(&mut session, task.id()).await?))
+    }
+
+    /// Every row is completed: the run's end follows from them.
+    async fn conclude(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
+        let mut session = task.fenced().await?;
+        let rows = subscription_result::all(&mut session, task.id()).await?;
+        let failures: Vec<(String, String)> = rows
+            .iter()
+            .filter(|row| row.result.as_deref() != Some("SUCCESS"))
+            .map(|row| (row.tag.to_string(), row.message.clone().unwrap_or_default()))
+            .collect();
+        if !failures.is_empty() {
+            return Err(TaskFailure::Permanent(summary::failed(rows.len(), &failures)));
+        }
+        subscription_task::set_result(&mut session, task.id(), "SUCCESS", summary::SUCCESS).await?;
+        task.log(format!("done: {} tags", rows.len())).await;
+        task.complete(session).await?;
+        metrics::counter!("berth_subscription_tasks_total", "result" => "success").increment(1);
+        Ok(())
+    }
+}
