@@ -1,0 +1,248 @@
+//! Errors of operations, and how they look on the wire.
+
+use std::borrow::Cow;
+
+use berth_artifacts::{ArtifactError, ArtifactErrorKind};
+use berth_auth::{AuthError, Denied};
+use berth_builder::{BuildError, BuildErrorKind};
+use berth_metadata::{DbError, DbErrorKind};
+use berth_subscription::{SubscriptionError, SubscriptionErrorKind};
+use serde_json::{Map, Value, json};
+
+use crate::codes::{self, Code, recommendation};
+
+/// Why a request is not answered with success.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The request is at fault, or the caller: HTTP 4xx.
+    Gateway { status: u16, code: Cow<'static, str>, message: String },
+    /// No privilege: HTTP 403 with `AccessDeniedDetail`.
+    Denied(Box<Denied>),
+    /// The request is well formed and cannot be fulfilled: HTTP 200 with `IsSuccess: false`.
+    Business { code: Code, message: String },
+    /// The server is at fault; the reason is for the log alone.
+    Internal(String),
+}
+
+impl ApiError {
+    /// An error with a code of the table and a message of its own.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let message = if message.is_empty() { code.meaning.to_owned() } else { message };
+        match code.status {
+            200 => Self::Business { code, message },
+            status => Self::Gateway { status, code: Cow::Borrowed(code.name), message },
+        }
+    }
+
+    /// An error with a code of the table and its usual message.
+    pub(crate) fn plain(code: Code) -> Self {
+        Self::new(code, code.meaning)
+    }
+
+    /// `Missing<Parameter>`.
+    pub(crate) fn missing(parameter: &str) -> Self {
+        Self::Gateway {
+            status: 400,
+            code: Cow::Owned(format!("Missing{parameter}")),
+            message: format!("{parameter} is mandatory for this action."),
+        }
+    }
+
+    /// `Invalid<Parameter>`; the reason is a sentence without its full stop.
+    pub(crate) fn invalid(parameter: &str, reason: impl AsRef<str>) -> Self {
+        let reason = reason.as_ref().trim_end_matches('.');
+        Self::Gateway {
+            status: 400,
+            code: Cow::Owned(format!("Invalid{parameter}")),
+            message: format!("Specified parameter {parameter} is not valid: {reason}."),
+        }
+    }
+
+    pub(crate) fn internal(reason: impl ToString) -> Self {
+        Self::Internal(reason.to_string())
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Gateway { code, .. } => code,
+            Self::Denied(_) => codes::NO_PRIVILEGE.name,
+            Self::Business { code, .. } => code.name,
+            Self::Internal(_) => codes::SYSTEM_ERROR.name,
+        }
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Gateway { status, .. } => *status,
+            Self::Denied(_) => codes::NO_PRIVILEGE.status,
+            Self::Business { code, .. } => code.status,
+            Self::Internal(_) => codes::SYSTEM_ERROR.status,
+        }
+    }
+
+    /// The message that the caller sees: never empty, since clients take an empty one for success.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::Gateway { message, .. } | Self::Business { message, .. } => message,
+            Self::Denied(_) => codes::NO_PRIVILEGE.meaning,
+            Self::Internal(_) => codes::SYSTEM_ERROR.meaning,
+        }
+    }
+
+    /// The body of the answer.
+    pub(crate) fn body(&self, request_id: &str, host_id: &str) -> Value {
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+        put("RequestId", request_id.into());
+        if let Self::Business { .. } = self {
+            put("IsSuccess", false.into());
+            put("Code", self.code().into());
+            put("Message", self.message().into());
+            return Value::Object(body);
+        }
+        put("HostId", host_id.into());
+        put("Code", self.code().into());
+        put("Message", self.message().into());
+        put("Recommend", recommendation(self.code()).into());
+        if let Self::Denied(denied) = self {
+            put("AccessDeniedDetail", access_denied_detail(denied));
+        }
+        Value::Object(body)
+    }
+}
+
+fn access_denied_detail(denied: &Denied) -> Value {
+    json!({
+        "AuthAction": denied.action,
+        "AuthPrincipalType": denied.principal_type,
+        "AuthPrincipalOwnerId": denied.owner_id,
+        "AuthPrincipalDisplayName": denied.display_name,
+        "NoPermissionType": denied.no_permission_type,
+        "PolicyType": denied.policy_type,
+    })
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        if error.is_internal() {
+            return Self::internal(error);
+        }
+        Self::Gateway {
+            status: error.status(),
+            code: Cow::Owned(error.code()),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<Box<Denied>> for ApiError {
+    fn from(denied: Box<Denied>) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error.kind() {
+            DbErrorKind::Transient => {
+                tracing::warn!(%error, "the database is not available");
+                Self::plain(codes::UNAVAILABLE)
+            }
+            DbErrorKind::Conflict => Self::plain(codes::OPERATION_CONFLICT),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        use ArtifactErrorKind as Kind;
+        let code = match error.kind() {
+            Kind::InstanceNotFound => codes::INSTANCE_NOT_EXIST,
+            Kind::NamespaceNotFound => codes::NAMESPACE_NOT_EXIST,
+            Kind::NamespaceExists => codes::NAMESPACE_ALREADY_EXIST,
+            Kind::RepositoryNotFound => codes::REPO_NOT_EXIST,
+            Kind::RepositoryExists => codes::REPO_ALREADY_EXIST,
+            Kind::TagNotFound => codes::REPO_TAG_NOT_EXIST,
+            Kind::TagImmutable => codes::REPO_TAG_IMMUTABLE,
+            Kind::ManifestUnknown => codes::MANIFEST_NOT_EXIST,
+            Kind::BlobInUse | Kind::UploadBusy => codes::OPERATION_CONFLICT,
+            Kind::NameInvalid => return Self::invalid("Name", error.to_string()),
+            Kind::Transient => {
+                tracing::warn!(%error, "the database is not available");
+                codes::UNAVAILABLE
+            }
+            // The control plane moves no bytes, so none of these is the caller's doing.
+            Kind::ManifestInvalid
+            | Kind::ManifestTooLarge
+            | Kind::ManifestBlobUnknown
+            | Kind::BlobUnknown
+            | Kind::UploadUnknown
+            | Kind::UploadRange
+            | Kind::UploadBroken
+            | Kind::DigestInvalid
+            | Kind::SizeInvalid
+            | Kind::Internal => return Self::internal(error),
+        };
+        match code.status {
+            200 => Self::new(code, sentence(&error)),
+            _ => Self::plain(code),
+        }
+    }
+}
+
+impl From<BuildError> for ApiError {
+    fn from(error: BuildError) -> Self {
+        use BuildErrorKind as Kind;
+        let code = match (error.kind(), error) {
+            (Kind::Internal, BuildError::Artifact(error)) => return error.into(),
+            (Kind::Internal, BuildError::Database(error)) => return error.into(),
+            (Kind::Internal, error) => return Self::internal(error),
+            (Kind::InvalidParameter(name), error) => return Self::invalid(name, error.to_string()),
+            (Kind::InstanceNotFound, error) => (codes::INSTANCE_NOT_EXIST, error),
+            (Kind::RepositoryNotFound, error) => (codes::REPO_NOT_EXIST, error),
+            (Kind::TagNotFound, error) => (codes::REPO_TAG_NOT_EXIST, error),
+            (Kind::RuleNotFound, error) => (codes::BUILD_RULE_NOT_EXIST, error),
+            (Kind::RuleExists, error) => (codes::BUILD_RULE_ALREADY_EXIST, error),
+            (Kind::TaskNotFound, error) => (codes::BUILD_TASK_NOT_EXIST, error),
+            (Kind::TaskFinished, error) => (codes::BUILD_TASK_FINISHED, error),
+            (Kind::Unsupported, error) => (codes::NOT_SUPPORTED, error),
+        };
+        Self::new(code.0, sentence(&code.1))
+    }
+}
+
+impl From<SubscriptionError> for ApiError {
+    fn from(error: SubscriptionError) -> Self {
+        use SubscriptionErrorKind as Kind;
+        let code = match (error.kind(), error) {
+            (Kind::Internal, SubscriptionError::Database(error)) => return error.into(),
+            (Kind::Internal, error) => return Self::internal(error),
+            (Kind::InvalidParameter(name), error) => return Self::invalid(name, error.to_string()),
+            (Kind::NamespaceNotFound, error) => (codes::NAMESPACE_NOT_EXIST, error),
+            (Kind::RepositoryNotFound, error) => (codes::REPO_NOT_EXIST, error),
+            (Kind::RuleNotFound, error) => (codes::SUBSCRIPTION_RULE_NOT_EXIST, error),
+            (Kind::TaskNotFound, error) => (codes::SUBSCRIPTION_TASK_NOT_EXIST, error),
+            (Kind::TaskFinished, error) => (codes::SUBSCRIPTION_TASK_FINISHED, error),
+        };
+        Self::new(code.0, sentence(&code.1))
+    }
+}
+
+/// As the conversion, naming the parameter that an invalid name came in.
+pub(crate) fn named(error: ArtifactError, parameter: &str) -> ApiError {
+    match error.kind() {
+        ArtifactErrorKind::NameInvalid => ApiError::invalid(parameter, error.to_string()),
+        _ => error.into(),
+    }
+}
+
+/// An error's text as a sentence for the caller.
+pub(crate) fn sentence(error: &impl ToString) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    let Some(first) = characters.next() else { return text };
+    let end = if text.ends_with('.') { "" } else { "." };
+    format!("{}{}{end}", first.to_uppercase(), characters.as_str())
+}
