@@ -13,8 +13,10 @@ use crate::support::{AtWork, Closure, Place, handler, on_both_engines, quick, ta
 
 on_both_engines!(every_task_completes_exactly_once);
 
-const TASKS: usize = 120;
-const STEPS: i64 = 4;
+const TASKS: usize = 150;
+/// A task takes longer than it is leased for without renewal, so that an attempt that woke up from a
+/// stall meets the next one in the middle of its work.
+const STEPS: i64 = 6;
 const STALL: Duration = Duration::from_millis(900);
 
 /// One row per completion: two rows for a task would be two completions.
@@ -30,7 +32,7 @@ const WRITE_STEP: &str = "INSERT INTO step (task_id, attempt, regressions) VALUE
      CASE WHEN step.attempt > excluded.attempt THEN 1 ELSE 0 END";
 
 fn lease() -> RunnerConfig {
-    let mut config = quick(4);
+    let mut config = quick(8);
     config.lease = Duration::from_millis(450);
     config
 }
@@ -43,7 +45,7 @@ async fn pause(most: u64) {
 async fn work(task: TaskHandle) -> Result<(), TaskFailure> {
     for step in 1..=STEPS {
         task.log(format!("{} step {step}", task.attempt())).await;
-        pause(25).await;
+        pause(200).await;
         let mut session = task.fenced().await?;
         session.execute(WRITE_STEP, args![task.id(), task.attempt()]).await?;
         pause(2).await;
@@ -68,7 +70,7 @@ async fn kill_at_random(db: Db, stop: Arc<AtomicBool>, kills: Arc<AtomicU64>) {
     while !stop.load(Ordering::SeqCst) {
         let runner = AtWork::start(&db, lease(), worker());
         tokio::time::sleep(Duration::from_millis(20)).await;
-        pause(400).await;
+        pause(1_500).await;
         runner.kill().await;
         kills.fetch_add(1, Ordering::SeqCst);
     }
@@ -86,7 +88,7 @@ fn stall_at_random(url: &str, stop: &AtomicBool, stalls: &AtomicU64) {
         while !stop.load(Ordering::SeqCst) {
             let runner = AtWork::start(&db, lease(), worker());
             for _ in 0..2 {
-                pause(150).await;
+                pause(400).await;
                 thread::sleep(STALL);
                 stalls.fetch_add(1, Ordering::SeqCst);
             }
@@ -122,7 +124,7 @@ async fn every_task_completes_exactly_once(place: Place) {
 
     let started = Instant::now();
     let unfinished = "SELECT COUNT(*) AS n FROM task WHERE state IN ('READY', 'RUNNING')";
-    while place.count(unfinished).await > 0 && started.elapsed() < Duration::from_secs(12) {
+    while place.count(unfinished).await > 0 && started.elapsed() < Duration::from_secs(15) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     stop.store(true, Ordering::SeqCst);
@@ -138,7 +140,7 @@ async fn every_task_completes_exactly_once(place: Place) {
     .expect("stallers");
 
     // Whatever is left is done by one that lives.
-    let healthy = AtWork::start(&place.db, quick(4), worker());
+    let healthy = AtWork::start(&place.db, quick(16), worker());
     let deadline = Instant::now() + Duration::from_secs(120);
     while place.count(unfinished).await > 0 {
         assert!(Instant::now() < deadline, "{} tasks never end", place.count(unfinished).await);
