@@ -6,5 +6,5 @@ pub mod hazards;
 mod layout;
 
 pub use archive::{Archive, Entry, Kind};
-pub use compress::{Compression, compress};
+pub use compress::{Compression, compress, gunzip};
 pub use layout::{Descriptor, Image, Layer, Layout, MediaTypes};

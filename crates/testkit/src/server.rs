@@ -52,11 +52,18 @@ impl TestServer {
     }
 
     /// The same with more lines of `berth.toml`.
+    #[must_use]
+    pub fn start_with(config: &str) -> TestServer {
+        let allow = "[upstream]\nallow = [\"127.0.0.0/8\"]\n";
+        TestServer::start_configured(&format!("{allow}{config}"))
+    }
+
+    /// A server with exactly this `berth.toml`.
     ///
     /// # Panics
     /// With the server's log, when it does not become ready.
     #[must_use]
-    pub fn start_with(config: &str) -> TestServer {
+    pub fn start_configured(config: &str) -> TestServer {
         let folder = tempfile::Builder::new()
             .prefix("berth-e2e-")
             .tempdir()
@@ -67,9 +74,7 @@ impl TestServer {
             config: folder.path().join("berth.toml"),
             log: folder.path().join("berth.log"),
         };
-        let allow = "[upstream]\nallow = [\"127.0.0.0/8\"]\n";
-        std::fs::write(&command.config, format!("{allow}{config}"))
-            .expect("the configuration can be written");
+        std::fs::write(&command.config, config).expect("the configuration can be written");
         let daemon = command.start();
         let path = command.data_folder.join("root-credentials.json");
         let text = std::fs::read_to_string(&path)

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub struct Rule<'a> {
     /// `namespace/repository` here, which exists.
     pub target: (&'a str, &'a str),
+    /// The source's host name, or `None` for the one that provider QUAY is configured to be.
+    pub domain: Option<&'a str>,
     /// `namespace/repository` at the source.
     pub source: (&'a str, &'a str),
     /// Which tags.
@@ -26,7 +28,7 @@ pub fn provider(name: &str, host: &str) -> String {
     format!("[upstream.providers.{name}]\nendpoint = \"http://{host}\"\n")
 }
 
-/// Makes a rule with source provider QUAY; returns its id.
+/// Makes a rule; returns its id.
 #[must_use]
 pub fn rule(server: &TestServer, rule: &Rule<'_>) -> String {
     let platforms: Vec<(String, &str)> = rule
@@ -39,13 +41,14 @@ pub fn rule(server: &TestServer, rule: &Rule<'_>) -> String {
         ("InstanceId", server.credentials().instance_id.as_str()),
         ("NamespaceName", rule.target.0),
         ("RepoName", rule.target.1),
-        ("SourceProvider", "QUAY"),
+        ("SourceProvider", if rule.domain.is_some() { "CUSTOM" } else { "QUAY" }),
         ("SourceNamespaceName", rule.source.0),
         ("SourceRepoName", rule.source.1),
         ("TagRegexp", rule.tag_regexp),
         ("TagCount", rule.tag_count),
         ("Override", "true"),
     ];
+    parameters.extend(rule.domain.map(|domain| ("SourceDomain", domain)));
     parameters.extend(platforms.iter().map(|(name, value)| (name.as_str(), *value)));
     text(&server.api().call("CreateArtifactSubscriptionRule", &parameters), "RuleId")
 }

@@ -2,7 +2,7 @@
 
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// How the bytes of a layer are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,17 @@ pub fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
         }
         Compression::Zstd => zstd::encode_all(bytes, 3).expect("zstd in memory"),
     }
+}
+
+/// The inverse of gzip, over all members.
+///
+/// # Panics
+/// When the bytes are not gzip.
+#[must_use]
+pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut content).expect("gzip in memory");
+    content
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

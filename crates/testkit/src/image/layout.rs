@@ -36,6 +36,8 @@ pub struct Image {
     pub created: String,
     /// Command line of a container.
     pub command: Vec<String>,
+    /// What the descriptor of a layer of this digest and size says about it.
+    pub layer_annotations: fn(&str, usize) -> Value,
 }
 
 /// A reference to content, as manifests hold it.
@@ -59,6 +61,7 @@ impl Image {
             architecture: "amd64".to_owned(),
             created: "2024-01-02T03:04:05Z".to_owned(),
             command: vec!["/bin/true".to_owned()],
+            layer_annotations: |_, _| Value::Null,
         }
     }
 
@@ -124,11 +127,17 @@ impl Layout {
             .iter()
             .zip(&stored)
             .map(|(layer, bytes)| {
-                json!({
+                let digest = self.write_blob(bytes);
+                let mut descriptor = json!({
                     "mediaType": types.layer(layer.compression),
-                    "digest": self.write_blob(bytes),
+                    "digest": digest,
                     "size": bytes.len(),
-                })
+                });
+                let annotations = (image.layer_annotations)(&digest, bytes.len());
+                if !annotations.is_null() {
+                    descriptor["annotations"] = annotations;
+                }
+                descriptor
             })
             .collect();
         let manifest = json!({
