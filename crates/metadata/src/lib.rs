@@ -25,3 +25,6 @@ pub use page::{Page, contains_pattern};
 pub use row::Row;
 pub use session::Session;
 pub use value::Value;
+
+#[cfg(test)]
+mod suite;

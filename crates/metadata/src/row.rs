@@ -31,14 +31,21 @@ impl std::fmt::Debug for EngineRow {
 }
 
 macro_rules! reader {
-    ($(#[$doc:meta] $name:ident -> $type:ty;)*) => {
+    ($($name:ident, $opt_name:ident -> $type:ty, $sql:literal;)*) => {
         impl Row {
             $(
-                #[$doc]
+                #[doc = concat!("A ", $sql, ".")]
                 pub fn $name(&self, column: &str) -> Result<$type, DbError> {
+                    // Not read as `$type`: of a NULL, SQLite makes a zero or an empty text.
+                    let value = self.$opt_name(column)?;
+                    value.ok_or_else(|| DbError::corrupt(column, "it is NULL"))
+                }
+
+                #[doc = concat!("A ", $sql, " or NULL.")]
+                pub fn $opt_name(&self, column: &str) -> Result<Option<$type>, DbError> {
                     match &self.0 {
-                        EngineRow::Sqlite(row) => row.try_get::<$type, _>(column),
-                        EngineRow::Postgres(row) => row.try_get::<$type, _>(column),
+                        EngineRow::Sqlite(row) => row.try_get::<Option<$type>, _>(column),
+                        EngineRow::Postgres(row) => row.try_get::<Option<$type>, _>(column),
                     }
                     .map_err(|error| DbError::corrupt(column, error))
                 }
@@ -48,20 +55,10 @@ macro_rules! reader {
 }
 
 reader! {
-    /// A BIGINT.
-    int -> i64;
-    /// A BIGINT or NULL.
-    opt_int -> Option<i64>;
-    /// A TEXT.
-    text -> String;
-    /// A TEXT or NULL.
-    opt_text -> Option<String>;
-    /// A BOOLEAN.
-    boolean -> bool;
-    /// A BLOB or BYTEA.
-    bytes -> Vec<u8>;
-    /// A BLOB, BYTEA or NULL.
-    opt_bytes -> Option<Vec<u8>>;
+    int, opt_int -> i64, "BIGINT";
+    text, opt_text -> String, "TEXT";
+    boolean, opt_boolean -> bool, "BOOLEAN";
+    bytes, opt_bytes -> Vec<u8>, "BLOB or BYTEA";
 }
 
 impl Row {

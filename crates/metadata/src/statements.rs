@@ -1,9 +1,9 @@
 //! Every statement of every module, so that a test can prepare each on both engines.
 
-use crate::repos;
+use crate::{Engine, repos};
 
-/// Module name and its statements.
-pub const ALL: &[(&str, &[&str])] = &[
+/// Module name and its statements that both engines know.
+pub const COMMON: &[(&str, &[&str])] = &[
     ("access_key", repos::access_key::STATEMENTS),
     ("account", repos::account::STATEMENTS),
     ("blob", repos::blob::STATEMENTS),
@@ -24,3 +24,24 @@ pub const ALL: &[(&str, &[&str])] = &[
     ("task_log", repos::task_log::STATEMENTS),
     ("upload", repos::upload::STATEMENTS),
 ];
+
+/// What only SQLite is asked.
+pub const SQLITE: &[(&str, &[&str])] = &[("task", repos::task::SQLITE_STATEMENTS)];
+
+/// What only PostgreSQL knows.
+pub const POSTGRES: &[(&str, &[&str])] = &[
+    ("repository", repos::repository::POSTGRES_STATEMENTS),
+    ("task", repos::task::POSTGRES_STATEMENTS),
+];
+
+/// Every statement that the engine runs, with the name of its module.
+pub fn of(engine: Engine) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = match engine {
+        Engine::Sqlite => SQLITE,
+        Engine::Postgres => POSTGRES,
+    };
+    let each = |&(module, texts): &(&'static str, &'static [&'static str])| {
+        texts.iter().map(move |text| (module, *text))
+    };
+    COMMON.iter().flat_map(each).chain(own.iter().flat_map(each))
+}

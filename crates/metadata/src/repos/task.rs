@@ -173,8 +173,7 @@ const TAKE_LOG_LINES: &str =
 
 const COUNT_BY_STATE: &str = "SELECT COUNT(*) AS tasks FROM task WHERE queue = $1 AND state = $2";
 
-/// Every statement of this file, for the test that prepares them all. The claim of the other
-/// engine is not among them.
+/// Every statement of this file that both engines know, for the test that prepares them all.
 pub const STATEMENTS: &[&str] = &[
     INSERT,
     FIND,
@@ -192,6 +191,10 @@ pub const STATEMENTS: &[&str] = &[
     TAKE_LOG_LINES,
     COUNT_BY_STATE,
 ];
+/// What only SQLite is asked.
+pub const SQLITE_STATEMENTS: &[&str] = &[CLAIM_SQLITE];
+/// What only PostgreSQL knows.
+pub const POSTGRES_STATEMENTS: &[&str] = &[CLAIM_POSTGRES];
 
 /// Adds a READY task; `false` when an unfinished task holds its `dedup_key`.
 ///

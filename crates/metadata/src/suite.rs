@@ -1,0 +1,50 @@
+//! One suite of tests for both engines: SQLite in a file, and PostgreSQL.
+
+mod images;
+mod names;
+mod places;
+mod schema;
+mod sessions;
+mod transactions;
+
+macro_rules! suite {
+    ($($case:ident::$test:ident;)*) => {
+        suite!(@place sqlite, places::sqlite().await, $($case::$test;)*);
+        suite!(@place postgres, places::postgres().await, $($case::$test;)*);
+    };
+    (@place $place:ident, $make:expr, $($case:ident::$test:ident;)*) => {
+        mod $place {
+            use super::{images, names, places, schema, sessions, transactions};
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    let place = $make;
+                    $case::$test(&place).await;
+                    place.db.close().await;
+                }
+            )*
+        }
+    };
+}
+
+suite! {
+    schema::every_statement_prepares;
+    schema::opening_again_keeps_everything;
+    sessions::values_come_back;
+    sessions::errors_say_what_and_have_kinds;
+    sessions::notifications_wake;
+    transactions::what_is_not_committed_is_rolled_back;
+    transactions::a_dropped_begin_leaves_nothing_behind;
+    transactions::writers_take_turns_on_a_locked_row;
+    transactions::one_of_many_is_first;
+    transactions::readers_do_not_wait_for_a_writer;
+    names::accounts_and_keys;
+    names::instances;
+    names::namespaces;
+    names::repositories;
+    images::blobs_and_links;
+    images::manifests_and_referrers;
+    images::tags;
+    images::uploads;
+    images::a_deleted_repository_takes_its_own_along;
+}

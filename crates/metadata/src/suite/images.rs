@@ -1,0 +1,207 @@
+//! Blobs, manifests, tags, uploads.
+
+use berth_types::Tag;
+
+use super::places::{Place, blob, digest, linked_blob, manifest, repository};
+use crate::repos::blob as blobs;
+use crate::repos::manifest::{self as manifests, ManifestReference, ReferenceKind};
+use crate::repos::repository as repositories;
+use crate::repos::tag as tags;
+use crate::repos::upload::{self as uploads, Upload};
+use crate::{Page, Session};
+
+fn tag(text: &str) -> Tag {
+    text.parse().expect("a tag")
+}
+
+pub(crate) async fn blobs_and_links(place: &Place) {
+    place.furnish().await;
+    let mut session = place.begin().await;
+    let first = blob("bytes");
+    assert!(blobs::insert(&mut session, &first).await.expect("insert"));
+    let mut second = first.clone();
+    second.storage_key = "another copy".into();
+    assert!(!blobs::insert(&mut session, &second).await.expect("insert"));
+    assert_eq!(blobs::find(&mut session, &first.digest).await.expect("find"), Some(first.clone()));
+    assert!(blobs::is_key_used(&mut session, &first.storage_key).await.expect("used"));
+    assert!(!blobs::is_key_used(&mut session, "another copy").await.expect("used"));
+
+    let in_repo = blobs::find_in_repo(&mut session, "crr-1", &first.digest).await.expect("find");
+    assert_eq!(in_repo, None, "not linked, not served");
+    assert_eq!(
+        blobs::unused(&mut session, 101, 9).await.expect("unused"),
+        std::slice::from_ref(&first)
+    );
+    assert_eq!(blobs::unused(&mut session, 100, 9).await.expect("unused"), []);
+    for _ in 0..2 {
+        blobs::link(&mut session, "crr-1", &first.digest, 5).await.expect("link");
+    }
+    assert!(blobs::is_linked(&mut session, "crr-1", &first.digest).await.expect("linked"));
+    assert!(!blobs::is_linked(&mut session, "crr-2", &first.digest).await.expect("linked"));
+    let in_repo = blobs::find_in_repo(&mut session, "crr-1", &first.digest).await.expect("find");
+    assert_eq!(in_repo, Some(first.clone()));
+    assert_eq!(blobs::unused(&mut session, 101, 9).await.expect("unused"), []);
+    assert!(blobs::unlink(&mut session, "crr-1", &first.digest).await.expect("unlink"));
+    assert!(!blobs::unlink(&mut session, "crr-1", &first.digest).await.expect("unlink"));
+    assert!(blobs::delete(&mut session, &first.digest).await.expect("delete"));
+    assert!(!blobs::delete(&mut session, &first.digest).await.expect("delete"));
+    session.commit().await.expect("commit");
+
+    let mut session = place.begin().await;
+    let link = blobs::link(&mut session, "crr-1", &digest("never pushed"), 5).await;
+    assert!(link.expect_err("no such blob").is_conflict());
+}
+
+pub(crate) async fn manifests_and_referrers(place: &Place) {
+    place.furnish().await;
+    let mut session = place.begin().await;
+    let image = manifest("image", None);
+    let reference = |child: &str, kind| ManifestReference { child: digest(child), kind };
+    let references = [
+        reference("config", ReferenceKind::Config),
+        reference("layer", ReferenceKind::Layer),
+        // A layer twice in one image.
+        reference("layer", ReferenceKind::Layer),
+    ];
+    assert!(manifests::insert(&mut session, &image, &references).await.expect("insert"));
+    assert!(!manifests::insert(&mut session, &image, &references).await.expect("insert"));
+    let found = manifests::find(&mut session, "crr-1", &image.digest).await.expect("find");
+    assert_eq!(found.as_ref(), Some(&image));
+    assert!(manifests::exists(&mut session, "crr-1", &image.digest).await.expect("exists"));
+    assert!(!manifests::exists(&mut session, "crr-1", &digest("x")).await.expect("exists"));
+    let named = manifests::references(&mut session, "crr-1", &image.digest).await.expect("named");
+    assert_eq!(named, references[..2]);
+
+    let mut signatures: Vec<_> =
+        ["one", "two", "three"].iter().map(|content| manifest(content, Some("image"))).collect();
+    for signature in &mut signatures {
+        signature.artifact_type = Some("application/vnd.example".into());
+        signature.config_digest = None;
+        manifests::insert(&mut session, signature, &[]).await.expect("insert");
+    }
+    signatures.sort_by(|a, b| a.digest.cmp(&b.digest));
+    let refer = async |session: &mut Session, after, limit| {
+        manifests::referrers(session, "crr-1", &digest("image"), after, limit).await
+    };
+    assert_eq!(refer(&mut session, None, 2).await.expect("referrers"), signatures[..2]);
+    let rest = refer(&mut session, Some(&signatures[1].digest), 2).await.expect("referrers");
+    assert_eq!(rest, signatures[2..]);
+
+    let index = manifest("index", None);
+    let child = [ManifestReference { child: digest("image"), kind: ReferenceKind::Manifest }];
+    manifests::insert(&mut session, &index, &child).await.expect("insert");
+    let parents = manifests::parents(&mut session, "crr-1", &digest("image"), 9).await;
+    assert_eq!(parents.expect("parents"), [index.digest]);
+    assert_eq!(manifests::count(&mut session, "crr-1").await.expect("count"), 5);
+    assert!(manifests::delete(&mut session, "crr-1", &image.digest).await.expect("delete"));
+    assert!(!manifests::delete(&mut session, "crr-1", &image.digest).await.expect("delete"));
+    let named = manifests::references(&mut session, "crr-1", &image.digest).await.expect("named");
+    assert_eq!(named, []);
+}
+
+pub(crate) async fn tags(place: &Place) {
+    place.furnish().await;
+    let mut session = place.begin().await;
+    let (one, two) = (manifest("one", None), manifest("two", None));
+    for manifest in [&one, &two] {
+        manifests::insert(&mut session, manifest, &[]).await.expect("insert");
+    }
+    for (number, name) in ["v1", "V1", "1", "_", "v1_accelerated"].into_iter().enumerate() {
+        let derived = name.strip_suffix("_accelerated");
+        let now = 100 + number as i64;
+        let set = tags::upsert(&mut session, "crr-1", &tag(name), &one.digest, derived, now).await;
+        set.expect("upsert");
+    }
+    let listed = tags::list(&mut session, "crr-1", None, 100).await.expect("list");
+    assert_eq!(listed, ["1", "V1", "_", "v1", "v1_accelerated"].map(tag));
+    let listed = tags::list(&mut session, "crr-1", Some("V1"), 2).await.expect("list");
+    assert_eq!(listed, ["_", "v1"].map(tag));
+    let listed = tags::list(&mut session, "crr-1", Some("W"), 0).await.expect("list");
+    assert_eq!(listed, []);
+
+    let moved = tags::upsert(&mut session, "crr-1", &tag("v1"), &two.digest, None, 500).await;
+    moved.expect("upsert");
+    let row = tags::find(&mut session, "crr-1", &tag("v1")).await.expect("find").expect("the tag");
+    assert_eq!((&row.digest, row.created_at, row.updated_at), (&two.digest, 100, 500));
+    let at = manifests::find_by_tag(&mut session, "crr-1", &tag("v1")).await.expect("find");
+    assert_eq!(at, Some(two.clone()));
+    let none = manifests::find_by_tag(&mut session, "crr-1", &tag("v2")).await.expect("find");
+    assert_eq!(none, None);
+
+    let (page, total) = tags::page(&mut session, "crr-1", Page::new(1, 2)).await.expect("page");
+    assert_eq!(total, 5);
+    let names: Vec<_> = page.iter().map(|detail| detail.tag.name.as_str()).collect();
+    assert_eq!(names, ["v1", "v1_accelerated"]);
+    assert_eq!(page[1].tag.derived_from.as_deref(), Some("v1"));
+    assert_eq!((page[0].image_size, page[0].layer_count), (5_000_000_000, 3));
+    let detail = tags::find_detail(&mut session, "crr-1", &tag("v1")).await.expect("find");
+    assert_eq!(detail.as_ref(), page.first());
+
+    let of_one = tags::by_digest(&mut session, "crr-1", &one.digest).await.expect("by digest");
+    assert_eq!(of_one.len(), 4);
+    assert!(tags::delete(&mut session, "crr-1", &tag("V1")).await.expect("delete"));
+    assert!(!tags::delete(&mut session, "crr-1", &tag("V1")).await.expect("delete"));
+    let gone = tags::delete_by_digest(&mut session, "crr-1", &one.digest).await.expect("delete");
+    assert_eq!(gone, 3);
+    assert_eq!(tags::count(&mut session, "crr-1").await.expect("count"), 1);
+}
+
+fn upload(id: &str, updated_at: i64) -> Upload {
+    Upload {
+        upload_id: id.into(),
+        repo_id: "crr-1".into(),
+        principal: "1:root".into(),
+        partial: "{}".into(),
+        received: 0,
+        hash_state: vec![1, 2],
+        created_at: 1,
+        updated_at,
+    }
+}
+
+pub(crate) async fn uploads(place: &Place) {
+    place.furnish().await;
+    let mut session = place.begin().await;
+    let mut row = upload("u1", 10);
+    uploads::insert(&mut session, &row).await.expect("insert");
+    uploads::insert(&mut session, &upload("u2", 20)).await.expect("insert");
+    row.received = 6_000_000_000;
+    row.partial = "{\"more\":true}".into();
+    row.hash_state = vec![3];
+    row.updated_at = 30;
+    assert!(uploads::update(&mut session, &row, 0).await.expect("update"));
+    let mut late = row.clone();
+    late.received = 5;
+    assert!(!uploads::update(&mut session, &late, 0).await.expect("update"), "it has moved on");
+    assert_eq!(uploads::find(&mut session, "u1").await.expect("find"), Some(row.clone()));
+
+    let all = uploads::by_repository(&mut session, "crr-1", 9).await.expect("by repository");
+    assert_eq!(all.len(), 2);
+    let stale = uploads::delete_stale(&mut session, 30, 9).await.expect("delete");
+    assert_eq!(stale, [upload("u2", 20)]);
+    assert_eq!(uploads::find(&mut session, "u2").await.expect("find"), None);
+    assert!(uploads::delete(&mut session, "u1").await.expect("delete"));
+    assert!(!uploads::delete(&mut session, "u1").await.expect("delete"));
+    assert!(!uploads::update(&mut session, &row, row.received).await.expect("update"));
+}
+
+pub(crate) async fn a_deleted_repository_takes_its_own_along(place: &Place) {
+    place.furnish().await;
+    let mut session = place.begin().await;
+    repositories::insert(&mut session, &repository("crr-2", "ns", "two")).await.expect("insert");
+    linked_blob(&mut session, "crr-1", "shared").await;
+    blobs::link(&mut session, "crr-2", &digest("shared"), 5).await.expect("link");
+    let image = manifest("image", None);
+    let layer = [ManifestReference { child: digest("shared"), kind: ReferenceKind::Layer }];
+    manifests::insert(&mut session, &image, &layer).await.expect("insert");
+    tags::upsert(&mut session, "crr-1", &tag("v1"), &image.digest, None, 1).await.expect("tag");
+    uploads::insert(&mut session, &upload("u1", 10)).await.expect("insert");
+
+    assert!(repositories::delete(&mut session, "crr-1").await.expect("delete"));
+    assert_eq!(tags::count(&mut session, "crr-1").await.expect("count"), 0);
+    assert_eq!(manifests::count(&mut session, "crr-1").await.expect("count"), 0);
+    assert_eq!(uploads::find(&mut session, "u1").await.expect("find"), None);
+    assert!(!blobs::is_linked(&mut session, "crr-1", &digest("shared")).await.expect("linked"));
+    assert!(blobs::is_linked(&mut session, "crr-2", &digest("shared")).await.expect("linked"));
+    assert!(blobs::find(&mut session, &digest("shared")).await.expect("find").is_some());
+}
