@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use berth_formats::ReadAt;
-use berth_formats::overlaybd::{LayerStack, Payload, open_blob, tarwrap};
+use berth_formats::compression::Compression;
+use berth_formats::inspect::{inspect_blob, inspect_chain};
+use berth_formats::overlaybd::{Cancel, LayerStack, Limits, Payload, Source, open_blob, tarwrap};
+use berth_formats::verify::verify_chain;
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/overlaybd").join(name);
@@ -93,4 +96,44 @@ fn wrapping_is_that_of_the_tools() {
         let end = usize::try_from(offset + len).expect("small");
         assert!(Some(tarwrap::tail(len).as_slice()) == bytes.get(end..), "{name}");
     }
+}
+
+#[test]
+fn the_tree_of_the_tools_is_that_of_the_source() {
+    let sources = ["layer1.tar.gz", "layer2.tar.gz"].map(|name| Source {
+        reader: std::io::Cursor::new(fixture(name)),
+        compression: None,
+        expected: None,
+        limits: Limits::default(),
+    });
+    let blobs = ["native-l1.commit", "native-l2.commit"].map(fixture);
+    let report = verify_chain(sources, blobs, 100, &Cancel::new()).expect("both sides read");
+    assert_eq!(report.differences, []);
+    assert!(report.names > 10 && report.files > 3 && report.blocks > 100, "{report:?}");
+}
+
+#[test]
+fn differences_are_found() {
+    let source = Source {
+        reader: std::io::Cursor::new(fixture("layer1.tar.gz")),
+        compression: Some(Compression::Gzip),
+        expected: None,
+        limits: Limits::default(),
+    };
+    let blobs = ["native-l1.commit", "native-l2.commit"].map(fixture);
+    let report = verify_chain([source], blobs, 2, &Cancel::new()).expect("both sides read");
+    assert!(report.difference_count > 2, "{report:?}");
+    assert_eq!(report.differences.len(), 2);
+}
+
+#[test]
+fn blobs_are_explained() {
+    let report = inspect_blob(&fixture("native-l1.commit")).expect("a layer blob");
+    let zfile = report.zfile.expect("it is compressed");
+    assert_eq!((zfile.blocks, zfile.block_size, zfile.complete_header), (455, 4096, true));
+    assert_eq!(report.tar.map(|tar| tar.size), Some(65_053));
+    let chain = inspect_chain(vec![fixture("native-l1.commit"), fixture("native-l2.commit")]);
+    let chain = chain.expect("a chain");
+    assert_eq!(chain.virtual_size, 1 << 30);
+    assert_eq!((chain.file_system.block_size, chain.file_system.inode_size), (4096, 256));
 }
