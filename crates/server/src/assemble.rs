@@ -1,19 +1,25 @@
 //! The parts of a server, made from the configuration in the order in which they need each other.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use berth_artifacts::Artifacts;
+use berth_artifacts::{Artifacts, Limits};
+use berth_auth::bootstrap::bootstrap;
 use berth_auth::{Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey};
 use berth_builder::{BuildConfig, Builder};
-use berth_control::Control;
+use berth_control::{Control, ControlConfig};
 use berth_metadata::Db;
 use berth_registry::Registry;
 use berth_storage::StorageConfig;
-use berth_subscription::Subscription;
+use berth_subscription::{ProviderConfig, Subscription, SubscriptionConfig};
 use berth_types::{Clock, SystemClock};
 
-use crate::config::Config;
+use crate::config::{BuildSection, Config, ProviderSection};
 use crate::error::ServerError;
+
+/// What the conversion of one layer holds in memory at most, in bytes.
+const LAYER_MEMORY: u64 = 64 << 20;
 
 /// Everything that a role may need.
 pub(crate) struct Parts {
@@ -25,4 +31,126 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Arc<Control>,
     pub(crate) bootstrap: Bootstrap,
+}
+
+/// Opens database and store, makes or finds account and instance, and wires the services: the
+/// builder hears of every push, whoever pushes.
+pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let db = Db::open(&config.database_url()).await?;
+    let store = berth_storage::open(&storage(config)).await?;
+    let master = MasterKey::load_or_create(&config.master_key_file())?;
+    let access_key = config.root_key.as_ref();
+    let bootstrap = bootstrap(
+        &db,
+        &master,
+        clock.as_ref(),
+        &BootstrapConfig {
+            region: config.server.region.clone(),
+            access_key: access_key
+                .map(|key| (key.access_key_id.clone(), key.access_key_secret.clone())),
+            ..BootstrapConfig::default()
+        },
+    )
+    .await?;
+    let auth = Auth::new(db.clone(), master, Arc::clone(&clock), AuthConfig::default());
+
+    let limits = Limits { auto_create_namespace: config.limits.auto_create_namespace };
+    let artifacts = Artifacts::new(db.clone(), store, Arc::clone(&clock)).with_limits(limits);
+    let builder = builder(config, &artifacts)?;
+    let artifacts = artifacts.with_listener(Arc::new(builder.clone()));
+    let subscription = Subscription::new(artifacts.clone(), subscriptions(config)?);
+    let registry = Registry::new(artifacts.clone(), auth.clone());
+    let control = Control::new(
+        artifacts.clone(),
+        builder.clone(),
+        subscription.clone(),
+        auth,
+        ControlConfig { region: bootstrap.region.clone(), ..ControlConfig::default() },
+    );
+    Ok(Parts {
+        db,
+        clock,
+        artifacts,
+        builder,
+        subscription,
+        registry: Arc::new(registry),
+        control: Arc::new(control),
+        bootstrap,
+    })
+}
+
+fn storage(config: &Config) -> StorageConfig {
+    let storage = &config.storage;
+    StorageConfig {
+        url: config.storage_url(),
+        endpoint: storage.endpoint.clone(),
+        region: storage.region.clone(),
+        access_key_id: storage.access_key_id.clone(),
+        secret_access_key: storage.secret_access_key.clone(),
+        allow_http: storage.allow_http,
+        path_style: storage.path_style,
+    }
+}
+
+fn builder(config: &Config, artifacts: &Artifacts) -> Result<Builder, ServerError> {
+    let scratch = config.scratch_dir();
+    let mut settings = BuildConfig::new(scratch.clone());
+    settings.threads = layers_at_once(&config.build, settings.threads);
+    settings.max_layer_bytes = config.build.max_layer;
+    Builder::new(artifacts.clone(), settings)
+        .map_err(|source| ServerError::Scratch { path: scratch, source })
+}
+
+/// How many layers one build may convert at the same time: as many as there are processors, and as
+/// the memory holds when every worker is busy.
+fn layers_at_once(build: &BuildSection, processors: usize) -> usize {
+    let workers = u64::try_from(build.workers).unwrap_or(u64::MAX).max(1);
+    let held = build.memory / LAYER_MEMORY / workers;
+    usize::try_from(held).unwrap_or(usize::MAX).clamp(1, processors.max(1))
+}
+
+fn subscriptions(config: &Config) -> Result<SubscriptionConfig, ServerError> {
+    let mut providers = BTreeMap::new();
+    for (name, section) in &config.upstream.providers {
+        providers.insert(name.clone(), provider(name, section)?);
+    }
+    Ok(SubscriptionConfig {
+        allow: config.upstream.allow.clone(),
+        providers,
+        interval: config.subscription.interval,
+        workers: config.subscription.workers,
+        ..SubscriptionConfig::default()
+    })
+}
+
+fn provider(name: &str, section: &ProviderSection) -> Result<ProviderConfig, ServerError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| ServerError::ProviderCa {
+            provider: name.to_owned(),
+            path: path.clone(),
+            source,
+        })
+    };
+    Ok(ProviderConfig {
+        endpoint: section.endpoint.clone(),
+        ca: section.ca.as_ref().map(read).transpose()?,
+        proxy: section.proxy.clone(),
+        username: section.username.clone(),
+        password: section.password.clone(),
+        realms: section.realms.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_bounds_the_layers_at_once() {
+        let build = |workers, memory| BuildSection { workers, memory, ..BuildSection::default() };
+        assert_eq!(layers_at_once(&build(2, 512 << 20), 8), 4);
+        assert_eq!(layers_at_once(&build(2, 512 << 20), 2), 2);
+        assert_eq!(layers_at_once(&build(4, 1 << 20), 8), 1);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod keys;
 mod layers;
+mod path;
 mod units;
 
 use std::collections::BTreeMap;
@@ -162,6 +163,8 @@ pub struct ProviderSection {
     pub proxy: Option<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// Further hosts that may issue tokens for the provider.
+    pub realms: Vec<String>,
 }
 
 /// `[build]`
@@ -170,16 +173,19 @@ pub struct ProviderSection {
 pub struct BuildSection {
     /// Builds that run at the same time.
     pub workers: usize,
-    /// Bytes of memory that all builds together may use.
+    /// Bytes of memory that all builds together may use: bounds the layers converted at once.
     #[serde(deserialize_with = "units::size")]
     pub memory: u64,
     /// Where layers in work lie; unset: `scratch` in the data directory.
     pub scratch: Option<PathBuf>,
+    /// Most bytes that one layer may inflate to.
+    #[serde(deserialize_with = "units::size")]
+    pub max_layer: u64,
 }
 
 impl Default for BuildSection {
     fn default() -> Self {
-        Self { workers: 2, memory: 512 << 20, scratch: None }
+        Self { workers: 2, memory: 512 << 20, scratch: None, max_layer: 64 << 30 }
     }
 }
 
@@ -229,10 +235,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the layer, the key and what is wrong with it.
     pub fn load(layers: &Layers) -> Result<Self, ConfigError> {
-        let mut config: Self = layers
-            .merged()?
-            .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Value(error.message().to_owned()))?;
+        let mut config: Self = layers.merged()?.try_into().map_err(|error: toml::de::Error| {
+            ConfigError::Value(error.to_string().trim().replace('\n', " "))
+        })?;
         config.root_key = layers.root_key()?;
         config.check()?;
         Ok(config)

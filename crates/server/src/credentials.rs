@@ -19,8 +19,12 @@ pub(crate) fn write(directory: &Path, content: &RootCredentials) -> std::io::Res
     let mut text = serde_json::to_vec_pretty(content)?;
     text.push(b'\n');
     let written = (|| {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&text)?;
         file.sync_all()?;
         std::fs::rename(&temporary, directory.join(FILE_NAME))?;

@@ -146,12 +146,11 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (peer, router) = (self.peer, self.router);
-        let service = hyper::service::service_fn(
-            move |mut request: http::Request<hyper::body::Incoming>| {
+        let service =
+            hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
                 request.extensions_mut().insert(peer);
                 router.clone().call(request)
-            },
-        );
+            });
         let stream = TokioIo::new(stream);
         let ended = if http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());

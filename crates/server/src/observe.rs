@@ -22,7 +22,7 @@ use crate::metrics::{IN_FLIGHT, REQUEST_BYTES, REQUEST_DURATION, REQUESTS, RESPO
 
 /// The header that carries the request id: to the handlers on the request (a client's own value is
 /// replaced), to the client on the response.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the middleware must know.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,11 @@ pub(crate) async fn observe(
     if let Some(RouteLabel(label)) = response.extensions().get::<RouteLabel>() {
         record.route = label;
     }
-    response.map(|body| Body::new(Observed { body, record }))
+    response.map(|body| {
+        // A HEAD's answer has no body to be read to its end.
+        record.complete = record.method == "HEAD" || body.is_end_stream();
+        Body::new(Observed { body, record })
+    })
 }
 
 impl Observer {

@@ -28,8 +28,11 @@ pub(crate) fn spawn(
     };
     tracker.spawn(runner(builds, parts.builder.handlers()).run(shutdown.clone()));
     tracker.spawn(runner(subscriptions, parts.subscription.handlers()).run(shutdown.clone()));
-    let scheduler =
-        Scheduler::new(parts.db.clone(), Arc::clone(&parts.clock), parts.subscription.fire());
+    let scheduler = Scheduler::new(
+        parts.db.clone(),
+        Arc::clone(&parts.clock),
+        Arc::new(parts.subscription.clone()),
+    );
     tracker.spawn(scheduler.run(shutdown.clone()));
 }
 

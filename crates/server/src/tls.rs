@@ -23,7 +23,7 @@ pub enum TlsError {
 ///
 /// # Errors
 /// [`TlsError`] names the file and what is wrong with it.
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
     let failed = |what, path: &Path| {
         let path = path.to_owned();
         move |source| TlsError::Pem { what, path, source }

@@ -57,9 +57,11 @@ pub const KEYS: &[Key] = &[
     key("upstream.providers.*.proxy", Kind::Text, "HTTP proxy to reach it through"),
     key("upstream.providers.*.username", Kind::Text, "account at the provider"),
     key("upstream.providers.*.password", Kind::Secret, "its password"),
+    key("upstream.providers.*.realms", Kind::List, "further hosts that may issue its tokens"),
     key("build.workers", Kind::Count, "builds at the same time (2)"),
     key("build.memory", Kind::Size, "memory of all builds together (512MiB)"),
     key("build.scratch", Kind::Text, "folder for layers in work (DATA_DIR/scratch)"),
+    key("build.max_layer", Kind::Size, "bytes that a layer may inflate to (64GiB)"),
     key("subscription.interval", Kind::Duration, "time between two periodic tasks (1h)"),
     key("subscription.workers", Kind::Count, "subscription tasks at the same time (2)"),
     key("limits.connections", Kind::Count, "open connections (4096)"),
@@ -69,10 +71,14 @@ pub const KEYS: &[Key] = &[
 
 impl Key {
     /// Whether `path` (with the operator's names in it) is this key.
-    pub fn covers(&self, path: &str) -> bool {
-        let mut parts = self.path.split('.');
-        path.split('.').all(|part| parts.next().is_some_and(|own| own == "*" || own == part))
-            && parts.next().is_none()
+    pub fn covers(&self, path: &[String]) -> bool {
+        self.path.split('.').count() == path.len() && self.is_below(path)
+    }
+
+    /// Whether this key is `path` or below it.
+    pub(super) fn is_below(&self, path: &[String]) -> bool {
+        let mut own = self.path.split('.');
+        path.iter().all(|part| own.next().is_some_and(|own| own == "*" || own == part))
     }
 }
 

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::RootKey;
 use super::keys::{KEYS, Key, Kind, environment_name};
+use super::path::KeyPath;
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,8 @@ impl Layers {
         mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        self.environment.extend(variables.into_iter().filter(|(name, _)| name.starts_with("BERTH_")));
+        self.environment
+            .extend(variables.into_iter().filter(|(name, _)| name.starts_with("BERTH_")));
         self
     }
 
@@ -82,33 +84,20 @@ impl Layers {
                 ConfigError::Syntax { origin: origin.clone(), message: error.to_string() }
             })?;
             let mut leaves = Vec::new();
-            collect_leaves(&table, "", &mut leaves);
+            collect_leaves(&table, &KeyPath::root(), &mut leaves);
             for (path, value) in leaves {
-                let key = find_key(&path)
-                    .ok_or_else(|| unknown(&origin, &path, |key| key.path.to_owned()))?;
-                if key.kind == Kind::Secret && !path.ends_with("_file") {
-                    let variable = environment_name(&path);
-                    return Err(ConfigError::Secret { origin, key: path, variable });
-                }
-                place(&mut merged, &origin, key, &path, check_kind(&origin, key, &path, value)?)?;
+                let setting = Setting::find(&origin, path)?.without_secret()?;
+                setting.place(&mut merged, value)?;
             }
         }
-        for (path, variable) in self.environment_paths() {
-            let Some(key) = find_key(&path) else { continue };
-            let Some(text) = self.environment.get(&variable) else { continue };
-            let value = value_of_text(&variable, key, &path, text)?;
-            place(&mut merged, &variable, key, &path, value)?;
+        for (path, variable, text) in self.environment_settings() {
+            let setting = Setting::find(&variable, path)?;
+            setting.place(&mut merged, setting.value_of_text(text)?)?;
         }
         for (path, text) in &self.flags {
-            let origin = "command line";
-            let key =
-                find_key(path).ok_or_else(|| unknown(origin, path, |key| key.path.to_owned()))?;
-            if key.kind == Kind::Secret && !path.ends_with("_file") {
-                let variable = environment_name(path);
-                let (origin, key) = (origin.to_owned(), path.clone());
-                return Err(ConfigError::Secret { origin, key, variable });
-            }
-            place(&mut merged, origin, key, path, value_of_text(origin, key, path, text)?)?;
+            let path = KeyPath::of_text(path);
+            let setting = Setting::find("command line", path)?.without_secret()?;
+            setting.place(&mut merged, setting.value_of_text(text)?)?;
         }
         Ok(merged)
     }
@@ -128,30 +117,17 @@ impl Layers {
         }
     }
 
-    /// Paths of keys that the environment sets, each with its variable. A provider's name is what
-    /// stands between the fixed parts of the variable.
-    fn environment_paths(&self) -> Vec<(String, String)> {
+    /// What the environment sets: path, variable and value. A provider's name is what stands
+    /// between the fixed parts of the variable.
+    fn environment_settings(&self) -> Vec<(KeyPath, String, &str)> {
         let mut found = Vec::new();
-        for variable in self.environment.keys() {
+        for (variable, value) in &self.environment {
             for key in KEYS {
                 for suffix in suffixes(key.kind) {
-                    let path = format!("{}{suffix}", key.path);
-                    match path.split_once(".*.") {
-                        None if environment_name(&path) == *variable => {
-                            found.push((path, variable.clone()));
-                        }
-                        None => {}
-                        Some((before, after)) => {
-                            let before = format!("{}_", environment_name(before));
-                            let after = format!("_{}", after.to_uppercase());
-                            let name = variable
-                                .strip_prefix(&before)
-                                .and_then(|rest| rest.strip_suffix(&after))
-                                .filter(|name| !name.is_empty());
-                            if let Some(name) = name {
-                                found.push((path.replace('*', name), variable.clone()));
-                            }
-                        }
+                    let declared = format!("{}{suffix}", key.path);
+                    if let Some(name) = name_in_variable(&declared, variable) {
+                        let path = KeyPath::of_key(&declared, name);
+                        found.push((path, variable.clone(), value.as_str()));
                     }
                 }
             }
@@ -160,132 +136,132 @@ impl Layers {
     }
 }
 
+/// What a variable says in place of the star of a declared path; an empty text when the path has
+/// no star and the variable is the path's own; `None` when it is the variable of another key.
+fn name_in_variable<'a>(declared: &str, variable: &'a str) -> Option<&'a str> {
+    match declared.split_once(".*.") {
+        None => (environment_name(declared) == variable).then_some(""),
+        Some((before, after)) => variable
+            .strip_prefix(&format!("{}_", environment_name(before)))?
+            .strip_suffix(&format!("_{}", after.to_uppercase()))
+            .filter(|name| !name.is_empty()),
+    }
+}
+
 fn suffixes(kind: Kind) -> &'static [&'static str] {
     if kind == Kind::Secret { &["", "_file"] } else { &[""] }
 }
 
-fn find_key(path: &str) -> Option<&'static Key> {
-    let exact = KEYS.iter().find(|key| key.covers(path));
-    exact.or_else(|| {
-        let path = path.strip_suffix("_file")?;
-        KEYS.iter().find(|key| key.kind == Kind::Secret && key.covers(path))
-    })
-}
-
-fn unknown(origin: &str, path: &str, name: impl Fn(&Key) -> String) -> ConfigError {
-    let nearest = KEYS
-        .iter()
-        .map(|key| {
-            let name = name(key);
-            // Compare under the operator's own name where the key has a star.
-            let shown = match (name.split_once('*'), path.split('.').nth(2)) {
-                (Some((before, after)), Some(own)) => format!("{before}{own}{after}"),
-                _ => name,
-            };
-            (strsim::damerau_levenshtein(&shown, path), shown)
-        })
-        .min()
-        .filter(|(distance, _)| *distance <= path.len() / 2)
-        .map(|(_, key)| key);
-    ConfigError::UnknownKey { origin: origin.to_owned(), key: path.to_owned(), nearest }
-}
-
-fn collect_leaves(table: &Table, prefix: &str, leaves: &mut Vec<(String, Value)>) {
+/// The values of a table with their paths.
+fn collect_leaves(table: &Table, parent: &KeyPath, leaves: &mut Vec<(KeyPath, Value)>) {
     for (name, value) in table {
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let path = parent.with(name);
         match value {
-            Value::Table(inner) if find_key(&path).is_none() && !inner.is_empty() => {
+            Value::Table(inner) if path.is_section() => collect_leaves(inner, &path, leaves),
+            Value::Table(inner) if path.key().is_none() && !inner.is_empty() => {
                 collect_leaves(inner, &path, leaves);
             }
-            Value::Table(inner) if inner.is_empty() && is_section(&path) => {}
             value => leaves.push((path, value.clone())),
         }
     }
 }
 
-/// Whether keys exist below this path.
-fn is_section(path: &str) -> bool {
-    KEYS.iter().any(|key| {
-        let mut parts = key.path.split('.');
-        path.split('.').all(|part| parts.next().is_some_and(|own| own == "*" || own == part))
-            && parts.next().is_some()
-    })
+/// One key in one layer.
+struct Setting {
+    origin: String,
+    path: KeyPath,
+    key: &'static Key,
+    /// The value names a file that holds the secret.
+    in_file: bool,
 }
 
-fn expected(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text | Kind::Secret => "a text",
-        Kind::Flag => "true or false",
-        Kind::Count => "a number",
-        Kind::Duration => "seconds, or a text such as \"30s\", \"5m\" or \"1h\"",
-        Kind::Size => "bytes, or a text such as \"512MiB\"",
-        Kind::List => "a list of texts",
+impl Setting {
+    fn find(origin: &str, path: KeyPath) -> Result<Self, ConfigError> {
+        let origin = origin.to_owned();
+        match path.key() {
+            Some((key, in_file)) => Ok(Self { origin, path, key, in_file }),
+            None => {
+                let nearest = path.nearest();
+                Err(ConfigError::UnknownKey { origin, key: path.to_string(), nearest })
+            }
+        }
     }
-}
 
-fn wrong_kind(origin: &str, key: &Key, path: &str) -> ConfigError {
-    let expected = expected(key.kind);
-    ConfigError::Kind { origin: origin.to_owned(), key: path.to_owned(), expected }
-}
-
-fn check_kind(origin: &str, key: &Key, path: &str, value: Value) -> Result<Value, ConfigError> {
-    let right = match (key.kind, &value) {
-        (Kind::Text | Kind::Secret, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => true,
-        (Kind::Count, Value::Integer(number)) => *number >= 0,
-        (Kind::Duration | Kind::Size, Value::Integer(number)) => *number >= 0,
-        (Kind::Duration, Value::String(text)) => super::parse_duration(text).is_some(),
-        (Kind::Size, Value::String(text)) => super::parse_size(text).is_some(),
-        (Kind::List, Value::Array(items)) => items.iter().all(Value::is_str),
-        _ => false,
-    };
-    if right { Ok(value) } else { Err(wrong_kind(origin, key, path)) }
-}
-
-fn value_of_text(origin: &str, key: &Key, path: &str, text: &str) -> Result<Value, ConfigError> {
-    let value = match key.kind {
-        Kind::Flag => match text {
-            "true" | "1" | "yes" | "on" => Value::Boolean(true),
-            "false" | "0" | "no" | "off" | "" => Value::Boolean(false),
-            _ => return Err(wrong_kind(origin, key, path)),
-        },
-        Kind::Count => {
-            let number = text.trim().parse().map_err(|_| wrong_kind(origin, key, path))?;
-            Value::Integer(number)
+    /// Refuses a secret where others can read it.
+    fn without_secret(self) -> Result<Self, ConfigError> {
+        if self.key.kind != Kind::Secret || self.in_file {
+            return Ok(self);
         }
-        Kind::List => {
-            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
-        }
-        Kind::Text | Kind::Secret | Kind::Duration | Kind::Size => Value::String(text.to_owned()),
-    };
-    check_kind(origin, key, path, value)
-}
-
-/// Puts a value at its path; the file of a secret is read here and its text takes the place.
-fn place(
-    table: &mut Table,
-    origin: &str,
-    key: &Key,
-    path: &str,
-    value: Value,
-) -> Result<(), ConfigError> {
-    let secret_file = path.strip_suffix("_file").filter(|_| key.kind == Kind::Secret);
-    let (path, value) = match (secret_file, value) {
-        (Some(path), Value::String(file)) => {
-            let text = read_to_string(Path::new(&file))?;
-            (path, Value::String(text.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        (_, value) => (path, value),
-    };
-    let mut parts: Vec<&str> = path.split('.').collect();
-    let Some(last) = parts.pop() else { return Ok(()) };
-    let mut table = table;
-    for part in parts {
-        let entry = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
-        table = entry.as_table_mut().ok_or_else(|| wrong_kind(origin, key, path))?;
+        Err(ConfigError::Secret {
+            variable: self.path.variable(),
+            origin: self.origin,
+            key: self.path.to_string(),
+        })
     }
-    table.insert(last.to_owned(), value);
-    Ok(())
+
+    fn wrong_kind(&self) -> ConfigError {
+        let expected = match self.key.kind {
+            Kind::Text | Kind::Secret => "a text",
+            Kind::Flag => "true or false",
+            Kind::Count => "a number",
+            Kind::Duration => "seconds, or a text such as \"30s\", \"5m\" or \"1h\"",
+            Kind::Size => "bytes, or a text such as \"512MiB\"",
+            Kind::List => "a list of texts",
+        };
+        ConfigError::Kind { origin: self.origin.clone(), key: self.path.to_string(), expected }
+    }
+
+    /// Reads a variable's or flag's text as the kind of value that the key has.
+    fn value_of_text(&self, text: &str) -> Result<Value, ConfigError> {
+        Ok(match self.key.kind {
+            Kind::Flag => match text {
+                "true" | "1" | "yes" | "on" => Value::Boolean(true),
+                "false" | "0" | "no" | "off" | "" => Value::Boolean(false),
+                _ => return Err(self.wrong_kind()),
+            },
+            Kind::Count => Value::Integer(text.trim().parse().map_err(|_| self.wrong_kind())?),
+            Kind::List => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+            }
+            Kind::Text | Kind::Secret | Kind::Duration | Kind::Size => {
+                Value::String(text.to_owned())
+            }
+        })
+    }
+
+    fn accepts(&self, value: &Value) -> bool {
+        match (self.key.kind, value) {
+            (Kind::Text | Kind::Secret, Value::String(_)) | (Kind::Flag, Value::Boolean(_)) => true,
+            (Kind::Count | Kind::Duration | Kind::Size, Value::Integer(number)) => *number >= 0,
+            (Kind::Duration, Value::String(text)) => super::parse_duration(text).is_some(),
+            (Kind::Size, Value::String(text)) => super::parse_size(text).is_some(),
+            (Kind::List, Value::Array(items)) => items.iter().all(Value::is_str),
+            _ => false,
+        }
+    }
+
+    /// Puts a value into its place; the file of a secret is read here and its text takes the place.
+    fn place(&self, table: &mut Table, value: Value) -> Result<(), ConfigError> {
+        if !self.accepts(&value) {
+            return Err(self.wrong_kind());
+        }
+        let (path, value) = match (self.path.without_file().filter(|_| self.in_file), value) {
+            (Some(path), Value::String(file)) => {
+                let text = read_to_string(Path::new(&file))?;
+                (path, Value::String(text.trim_end_matches(['\r', '\n']).to_owned()))
+            }
+            (_, value) => (self.path.clone(), value),
+        };
+        let Some((last, parents)) = path.split_last() else { return Ok(()) };
+        let mut table = table;
+        for parent in parents {
+            let entry = table.entry(parent).or_insert_with(|| Value::Table(Table::new()));
+            table = entry.as_table_mut().ok_or_else(|| self.wrong_kind())?;
+        }
+        table.insert(last.clone(), value);
+        Ok(())
+    }
 }
 
 fn read_to_string(path: &Path) -> Result<String, ConfigError> {

@@ -63,13 +63,20 @@ fn later_layers_win() {
 #[test]
 fn unknown_keys_name_the_nearest() {
     let (_file, layers) = file("[server]\nlissten = \"127.0.0.1:1\"\n");
-    assert!(message(&layers).contains("unknown key `server.lissten`; did you mean `server.listen`?"));
+    assert!(
+        message(&layers).contains("unknown key `server.lissten`; did you mean `server.listen`?")
+    );
     let (_file, layers) = file("[upstream.providers.QUAY]\nendpiont = \"x\"\n");
     assert!(message(&layers).contains("did you mean `upstream.providers.QUAY.endpoint`?"));
     let (_file, layers) = file("[sever]\nlisten = \"127.0.0.1:1\"\n");
     assert!(message(&layers).contains("did you mean `server.listen`?"));
     let (_file, layers) = file("[server]\n[build]\n");
     Config::load(&layers).expect("empty sections are fine");
+    let (_file, layers) = file("[servers.x]\nlisten = \"127.0.0.1:1\"\n");
+    assert!(message(&layers).contains("unknown key `servers.x.listen`"));
+    let (_file, layers) = file("[server]\nrole = \"everything\"\n");
+    let text = message(&layers);
+    assert!(text.contains("everything") && text.contains("server.role"), "{text}");
 }
 
 #[test]
@@ -83,6 +90,17 @@ fn wrong_values_say_what_is_expected() {
     let environment = [variable("BERTH_ROOT_ACCESS_KEY_ID", "x")];
     assert!(message(&Layers::new().with_environment(environment)).contains("set together"));
     assert_eq!(parse_size("99999999999999GiB"), None);
+}
+
+#[test]
+fn providers_may_be_named_by_domain() {
+    let (_file, layers) =
+        file("[upstream.providers.\"registry.example.com\"]\nrealms = [\"auth.example.com\"]\n");
+    let config = Config::load(&layers).expect("configuration");
+    assert_eq!(config.upstream.providers["registry.example.com"].realms, ["auth.example.com"]);
+    let (_file, layers) = file("[upstream.providers.\"a.example\"]\nrealm = [\"x\"]\n");
+    let text = message(&layers);
+    assert!(text.contains("did you mean `upstream.providers.\"a.example\".realms`?"), "{text}");
 }
 
 #[test]
