@@ -50,7 +50,9 @@ impl S3Store {
             Path::from_url_path(url.path()).map_err(|error| refused(&error.to_string()))?;
         let client = ClientOptions::new()
             .with_allow_http(config.allow_http)
-            .with_timeout(Duration::from_secs(600))
+            // A large object may be read for as long as its reader wants; silence may not last.
+            .with_timeout_disabled()
+            .with_read_timeout(Duration::from_secs(300))
             .with_connect_timeout(Duration::from_secs(10));
         let mut builder = AmazonS3Builder::from_env()
             .with_client_options(client)

@@ -51,11 +51,13 @@ pub(super) async fn append(
     let len = data.len();
     live.gathered_len += len;
     live.gathered.push(data);
-    if live.gathered_len >= BATCH || live.gathered.len() >= PIECES {
-        let done = live.hand_over().await;
+    let full = live.gathered_len >= BATCH || live.gathered.len() >= PIECES;
+    // Counted before anything is waited for, so that it is true when the waiting is given up.
+    partial.len += len as u64;
+    if full {
+        let done = open(layout, partial).await?.hand_over().await;
         checked(partial, done)?;
     }
-    partial.len += len as u64;
     Ok(())
 }
 
@@ -227,7 +229,9 @@ fn take_up(layout: &Layout, name: String, len: u64) -> Result<(String, Live), St
     if ours && stored == len && fs::metadata(&path).is_ok_and(same_file) {
         return Ok((name, Live::new(file, len, len > 0)));
     }
+    let copied_from = name;
     let name = key::fresh();
+    tracing::debug!(copied_from, name, len, "somebody else has a partial object; copying it");
     let path = layout.partial(&name)?;
     let mut copy = create(&path)?;
     io::copy(&mut (&file).take(len), &mut copy).map_err(at("write", &path))?;

@@ -87,9 +87,16 @@ pub(super) async fn append(
     partial: &mut PartialObject,
     data: &Bytes,
 ) -> Result<(), StorageError> {
-    let (state, live) = open(bucket, partial).await?;
+    let (_, live) = open(bucket, partial).await?;
     live.pending.extend_from_slice(data);
     live.tail_is_true &= data.is_empty();
+    // Counted before anything is waited for, so that a part that is lost when the waiting is given
+    // up is missed later.
+    partial.len += data.len() as u64;
+    let PartialObject { state: PartialState::S3(state), live: PartialLive::S3(live), .. } = partial
+    else {
+        return Err(StorageError::foreign("S3"));
+    };
     loop {
         let number = state.parts.len() + live.in_flight.len();
         let size = PART << (number / DOUBLE_AFTER).min(8);
@@ -99,7 +106,6 @@ pub(super) async fn append(
         let part = live.pending.split_to(size).freeze();
         send(bucket, state, live, part).await?;
     }
-    partial.len += data.len() as u64;
     Ok(())
 }
 
