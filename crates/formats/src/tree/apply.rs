@@ -3,7 +3,7 @@
 use super::Tree;
 use super::error::{EntryName, TreeError, TreeProblem};
 use super::node::{Dirent, Node, NodeId, NodeKind, ROOT, UNPLACED};
-use super::path::clean;
+use super::path::{MAX_NAME, clean};
 use crate::layer::{EntryKind, LayerEntry, Metadata};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -46,6 +46,9 @@ impl<F> Tree<F> {
                 self.white_out(directory, target);
             }
             return Ok(());
+        }
+        if components.iter().any(|component| component.len() > MAX_NAME) {
+            return Err(TreeProblem::NameTooLong);
         }
         let parent = self.make_parents(parents)?;
         match kind {

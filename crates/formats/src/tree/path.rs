@@ -3,7 +3,8 @@
 use super::error::TreeProblem;
 
 const MAX_PATH: usize = 4096;
-const MAX_NAME: usize = 255;
+/// Bytes of a name on any Linux file system.
+pub(super) const MAX_NAME: usize = 255;
 
 /// The components of a path below the root: `.` and empty ones dropped, `..` resolved lexically
 /// and stopped at the root.
@@ -24,7 +25,9 @@ pub(super) fn clean(path: &[u8]) -> Result<Vec<&[u8]>, TreeProblem> {
             name => components.push(name),
         }
     }
-    if components.iter().any(|name| name.len() > MAX_NAME) {
+    // A white-out's own name is the removed one's and four bytes more; nothing has that name.
+    let length = |name: &&[u8]| name.strip_prefix(b".wh.").unwrap_or(name).len();
+    if components.iter().any(|name| length(name) > MAX_NAME) {
         return Err(TreeProblem::NameTooLong);
     }
     Ok(components)

@@ -55,7 +55,10 @@ fn every_type_of_entry_arrives() {
     assert_eq!((stat("hard").nlink(), stat("hard").ino()), (2, stat("etc/motd").ino()));
     assert!(stat("null").file_type().is_char_device());
     assert_eq!(stat("null").rdev(), 0x103);
-    assert_eq!((stat("disk").rdev() >> 8 & 0xfff, stat("disk").rdev() & 0xff), (259, 70_000 & 0xff));
+    assert_eq!(
+        (stat("disk").rdev() >> 8 & 0xfff, stat("disk").rdev() & 0xff),
+        (259, 70_000 & 0xff)
+    );
     assert!(stat("pipe").file_type().is_fifo());
     assert_eq!(stat("pipe").mode(), 0o014_711);
     assert_eq!((stat("odd").uid(), stat("odd").gid()), (3_000_000, 4_000_000));
