@@ -1,6 +1,6 @@
 //! Clients without an engine: skopeo, crane and curl, each the way its users use it.
 
-use berth_testkit::image::{Compression, Image, Layer, Layout, MediaTypes, hazards};
+use berth_testkit::image::{Compression, Descriptor, Image, Layer, Layout, MediaTypes, hazards};
 use berth_testkit::process::{run, run_failing};
 use berth_testkit::registry::sha256;
 use berth_testkit::server::TestServer;
@@ -21,16 +21,22 @@ fn skopeo_keeps_every_kind_of_image_byte_for_byte() {
     let arm = layout.add(&arm);
     let index = layout.add_index(MediaTypes::Oci, &[("amd64", oci.clone()), ("arm64", arm)]);
     layout.tag("index", &index);
-    for (tag, image) in [("oci", &oci), ("docker", &docker), ("index", &index)] {
+    for (tag, image) in [("oci", &oci), ("index", &index)] {
         skopeo::push(&server, layout.folder(), tag, &format!("team/skopeo:{tag}"));
-        let stored = server.registry().manifest("team/skopeo", tag).expect("the tag is there");
-        assert_eq!(stored.digest, image.digest, "{tag}");
-        assert_eq!(stored.media_type, image.media_type, "{tag}");
+        assert_stored(&server, tag, image);
         let pulled = server.scratch().join("pulled");
         skopeo::pull(&server, &format!("team/skopeo:{tag}"), &pulled, tag);
         let stored = |folder: &Path| folder.join("blobs").join(image.digest.replace(':', "/"));
         run(Command::new("cmp").args([stored(layout.folder()), stored(&pulled)]));
     }
+    // skopeo keeps Docker's manifests in its own kind of folder only.
+    let [folder, pulled] = ["docker", "docker-pulled"].map(|name| server.scratch().join(name));
+    layout.export(&docker, &folder);
+    skopeo::push_from(&server, &format!("dir:{}", folder.display()), "team/skopeo:docker");
+    assert_stored(&server, "docker", &docker);
+    skopeo::pull_to(&server, "team/skopeo:docker", &format!("dir:{}", pulled.display()));
+    run(Command::new("diff").arg("--recursive").args([folder, pulled]));
+
     let image = format!("docker://{}/team/skopeo", server.host());
     let mut list = Command::new("skopeo");
     list.args(["list-tags", "--tls-verify=false", "--creds", &server.user_and_password(), &image]);
@@ -41,6 +47,12 @@ fn skopeo_keeps_every_kind_of_image_byte_for_byte() {
     delete.args(["delete", "--tls-verify=false", "--creds", &server.user_and_password(), &oci]);
     run(&mut delete);
     assert!(server.registry().manifest("team/skopeo", "oci").is_none());
+}
+
+fn assert_stored(server: &TestServer, tag: &str, image: &Descriptor) {
+    let stored = server.registry().manifest("team/skopeo", tag).expect("the tag is there");
+    assert_eq!(stored.digest, image.digest, "{tag}");
+    assert_eq!(stored.media_type, image.media_type, "{tag}");
 }
 
 #[test]

@@ -12,8 +12,10 @@ fn docker_logs_in_pushes_pulls_and_runs() {
     let mut layout = Layout::create(&server.scratch().join("source"));
     let mut image = source::runnable_image();
     image.media_types = MediaTypes::Docker;
-    layout.add_tagged("v1", &image);
-    skopeo::push(&server, layout.folder(), "v1", "team/runs:v1");
+    let image = layout.add(&image);
+    let folder = server.scratch().join("folder");
+    layout.export(&image, &folder);
+    skopeo::push_from(&server, &format!("dir:{}", folder.display()), "team/runs:v1");
 
     let credentials = server.credentials();
     let (user, secret) = (&credentials.access_key_id, &credentials.access_key_secret);

@@ -8,20 +8,26 @@ use std::process::Command;
 
 /// Pushes `tag` of a layout folder, with all platforms of an index.
 pub fn push(server: &TestServer, layout: &Path, tag: &str, image: &str) {
+    push_from(server, &local(layout, tag), image);
+}
+
+/// Pushes what skopeo finds at `from`, e.g. `dir:…`.
+pub fn push_from(server: &TestServer, from: &str, image: &str) {
     let user = server.user_and_password();
-    let (from, to) = (local(layout, tag), format!("docker://{}/{image}", server.host()));
-    let mut command = copy();
-    command.args(["--dest-tls-verify=false", "--dest-creds", &user, &from, &to]);
-    run(&mut command);
+    let to = format!("docker://{}/{image}", server.host());
+    run(copy().args(["--dest-tls-verify=false", "--dest-creds", &user, from, &to]));
 }
 
 /// Pulls an image into a layout folder under `tag`, with all platforms of an index.
 pub fn pull(server: &TestServer, image: &str, layout: &Path, tag: &str) {
+    pull_to(server, image, &local(layout, tag));
+}
+
+/// Pulls an image to wherever skopeo writes, e.g. `dir:…`.
+pub fn pull_to(server: &TestServer, image: &str, to: &str) {
     let user = server.user_and_password();
-    let (from, to) = (format!("docker://{}/{image}", server.host()), local(layout, tag));
-    let mut command = copy();
-    command.args(["--src-tls-verify=false", "--src-creds", &user, &from, &to]);
-    run(&mut command);
+    let from = format!("docker://{}/{image}", server.host());
+    run(copy().args(["--src-tls-verify=false", "--src-creds", &user, &from, to]));
 }
 
 /// `skopeo copy` with what every copy here needs.

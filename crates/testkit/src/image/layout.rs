@@ -219,6 +219,27 @@ impl Layout {
         Ok(())
     }
 
+    /// Writes one image as the plain folder that skopeo calls `dir:`, the one of its formats that keeps
+    /// Docker's manifests as they are.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn export(&self, image: &Descriptor, folder: &Path) {
+        std::fs::create_dir_all(folder).expect("a folder can be made");
+        let manifest = self.blob(&image.digest);
+        let write = |name: &str, bytes: &[u8]| {
+            std::fs::write(folder.join(name), bytes).expect("a file can be written");
+        };
+        write("version", b"Directory Transport Version: 1.1\n");
+        write("manifest.json", &manifest);
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        for blob in layers.iter().chain([&manifest["config"]]) {
+            let digest = Descriptor::from_json(blob).digest;
+            write(digest.trim_start_matches("sha256:"), &self.blob(&digest));
+        }
+    }
+
     fn write_document(&self, media_type: &str, document: &Value) -> Descriptor {
         let bytes = serde_json::to_vec(document).expect("JSON");
         let digest = self.write_blob(&bytes);
