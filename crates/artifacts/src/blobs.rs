@@ -96,7 +96,7 @@ impl Blobs<'_> {
     }
 
     /// Takes a local file whose digest the caller made itself, and makes it visible in the
-    /// repository. The file may be moved away.
+    /// repository. The file stays, the caller's to remove, and must not be written to any more.
     ///
     /// # Errors
     /// `SizeInvalid`, `RepositoryNotFound`.

@@ -1,0 +1,194 @@
+//! A place with database, folder and instance.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use berth_artifacts::{
+    ArtifactError, Artifacts, Namespace, PushListener, PushOptions, Pushed, Repository, TagPush,
+};
+use berth_metadata::repos::{account, instance, setting};
+use berth_metadata::{Db, Session, args};
+use berth_storage::{FolderStore, StorageError};
+use berth_types::{Ctx, Digest, Identity, Reference, SystemClock};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tempfile::TempDir;
+
+pub(crate) const INSTANCE: &str = "cri-0000000000000000";
+
+pub(crate) struct Place {
+    pub(crate) artifacts: Artifacts,
+    pub(crate) ctx: Ctx,
+    folder: TempDir,
+}
+
+impl Place {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let artifacts = open(&folder).await;
+        let mut session = artifacts.db.begin().await.expect("begin");
+        let account =
+            account::Account { account_id: "1".to_owned(), name: "root".to_owned(), created_at: 1 };
+        account::insert(&mut session, &account).await.expect("account");
+        for (id, name) in [(INSTANCE, "default"), ("cri-1111111111111111", "second")] {
+            let row = instance::Instance {
+                instance_id: id.to_owned(),
+                account_id: "1".to_owned(),
+                name: name.to_owned(),
+                region: "local".to_owned(),
+                specification: String::new(),
+                status: "RUNNING".to_owned(),
+                created_at: 1,
+                modified_at: 1,
+            };
+            instance::insert(&mut session, &row).await.expect("instance");
+        }
+        setting::put(&mut session, "default_instance_id", INSTANCE).await.expect("setting");
+        session.commit().await.expect("commit");
+        let identity = Identity::root("1", "key");
+        Self { artifacts, ctx: Ctx::new(identity, "REQUEST".to_owned()), folder }
+    }
+
+    /// What a restarted process sees.
+    pub(crate) async fn restarted(&self) -> Artifacts {
+        open(&self.folder).await
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) async fn repository(&self, name: &str) -> Repository {
+        let name = name.parse().expect("name");
+        self.artifacts
+            .repositories()
+            .resolve_for_push(&self.ctx, INSTANCE, &name)
+            .await
+            .expect("repository")
+    }
+
+    pub(crate) async fn put(&self, repository: &Repository, bytes: &'static [u8]) -> Digest {
+        let digest = Digest::sha256(bytes);
+        let blobs = self.artifacts.blobs();
+        let size = Some(bytes.len() as u64);
+        blobs.put(&self.ctx, repository, &digest, size, chunks(&[bytes])).await.expect("put");
+        digest
+    }
+
+    pub(crate) async fn push(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        body: &str,
+    ) -> Result<Pushed, ArtifactError> {
+        self.push_with(repository, reference, None, body, PushOptions::default()).await
+    }
+
+    pub(crate) async fn push_with(
+        &self,
+        repository: &Repository,
+        reference: &str,
+        content_type: Option<&str>,
+        body: &str,
+        options: PushOptions,
+    ) -> Result<Pushed, ArtifactError> {
+        let reference: Reference = reference.parse().expect("reference");
+        let body = Bytes::from(body.to_owned());
+        let manifests = self.artifacts.manifests();
+        manifests.push(&self.ctx, repository, &reference, content_type, body, options).await
+    }
+
+    /// The bytes of a blob as the repository serves them.
+    pub(crate) async fn bytes(&self, repository: &Repository, digest: &Digest) -> Option<Vec<u8>> {
+        let blobs = self.artifacts.blobs();
+        let blob = blobs.stat(&repository.repo_id, digest).await.expect("stat")?;
+        let size = u64::try_from(blob.size).expect("size");
+        let stream = blobs.read(&blob, 0..size).await.expect("read");
+        let chunks: Vec<Bytes> = stream.try_collect().await.expect("bytes");
+        Some(chunks.concat())
+    }
+
+    /// The keys of all objects in the store.
+    pub(crate) async fn objects(&self) -> Vec<String> {
+        let list = self.artifacts.store.list().await.expect("list");
+        let keys: Vec<Result<String, StorageError>> = list.collect().await;
+        keys.into_iter().map(|key| key.expect("key")).collect()
+    }
+
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let mut session = self.artifacts.db.read().await.expect("read");
+        session.fetch_one(sql, args![]).await.expect(sql).int("n").expect("n")
+    }
+}
+
+async fn open(folder: &TempDir) -> Artifacts {
+    let url = format!("sqlite:{}", folder.path().join("berth.db").display());
+    let db = Db::open(&url).await.expect("database");
+    let store = FolderStore::open(&folder.path().join("blobs")).await.expect("store");
+    Artifacts::new(db, Arc::new(store), Arc::new(SystemClock))
+}
+
+/// A client that sends all of it.
+pub(crate) fn chunks(
+    parts: &[&'static [u8]],
+) -> impl Stream<Item = Result<Bytes, String>> + Send + Unpin + 'static {
+    let parts: Vec<_> = parts.iter().map(|part| Ok(Bytes::from_static(part))).collect();
+    futures::stream::iter(parts)
+}
+
+/// A client that goes away after these.
+pub(crate) fn broken(
+    parts: &[&'static [u8]],
+) -> impl Stream<Item = Result<Bytes, String>> + Send + Unpin + 'static {
+    chunks(parts).chain(futures::stream::iter([Err("connection reset".to_owned())]))
+}
+
+/// Remembers what it hears and fails on request.
+#[derive(Default)]
+pub(crate) struct Listener {
+    pub(crate) pushes: Mutex<Vec<TagPush>>,
+    pub(crate) born: Mutex<Vec<String>>,
+    pub(crate) gone: Mutex<Vec<String>>,
+    pub(crate) refuses: Mutex<Option<String>>,
+}
+
+#[async_trait]
+impl PushListener for Listener {
+    async fn tag_pushed(&self, session: &mut Session, push: &TagPush) -> Result<(), ArtifactError> {
+        // Sees what the push wrote, and writes in the same transaction.
+        let values = args![&push.repository.repo_id, &push.tag];
+        let sql = "SELECT digest FROM tag WHERE repo_id = $1 AND name = $2";
+        let row = session.fetch_one(sql, values).await?;
+        assert_eq!(row.text("digest")?, push.digest.as_str());
+        let values = args![format!("heard {}", push.tag)];
+        session.execute("INSERT INTO setting (name, value) VALUES ($1, '')", values).await?;
+        if let Some(reason) = self.refuses.lock().expect("lock").clone() {
+            return Err(ArtifactError::Listener(reason));
+        }
+        self.pushes.lock().expect("lock").push(push.clone());
+        Ok(())
+    }
+
+    async fn repository_created(
+        &self,
+        _: &mut Session,
+        namespace: &Namespace,
+        repository: &Repository,
+    ) -> Result<(), ArtifactError> {
+        if let Some(reason) = self.refuses.lock().expect("lock").clone() {
+            return Err(ArtifactError::Listener(reason));
+        }
+        self.born.lock().expect("lock").push(format!("{}/{}", namespace.name, repository.name));
+        Ok(())
+    }
+
+    async fn repository_deleted(
+        &self,
+        _: &mut Session,
+        repository: &Repository,
+    ) -> Result<(), ArtifactError> {
+        self.gone.lock().expect("lock").push(repository.name.clone());
+        Ok(())
+    }
+}
