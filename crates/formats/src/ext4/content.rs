@@ -1,6 +1,7 @@
 //! What an inode occupies on the disk.
 
 use super::extents::Extent;
+use super::index::Index;
 use crate::layer::FileData;
 
 /// The content of a regular file before and after it has a place.
@@ -33,6 +34,8 @@ pub(super) struct Allocation {
     pub(super) tree_blocks: Vec<u32>,
     /// The attribute block, or 0.
     pub(super) xattr_block: u32,
+    /// The hash index of a large directory.
+    pub(super) index: Option<Box<Index>>,
 }
 
 impl Allocation {

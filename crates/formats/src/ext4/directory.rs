@@ -18,7 +18,10 @@ pub(super) fn dirent_size(name: &[u8]) -> usize {
 }
 
 /// Bytes of `.` and `..` in the first block.
-pub(super) const DOTS: usize = 24;
+const DOTS: usize = 24;
+
+/// Blocks that a directory may have before it gets an index.
+pub(super) const MAX_UNINDEXED: u32 = 4;
 
 /// What placing names did to a directory.
 #[derive(Debug)]

@@ -2,11 +2,13 @@
 
 use super::allocator::{Allocator, Run};
 use super::content::{Allocation, Content};
+use super::directory::MAX_UNINDEXED;
 use super::error::Ext4Error;
 use super::extents;
 use super::files::{self, FileProblem};
 use super::geometry::{Geometry, Layout, inode_number};
 use super::groups::Group;
+use super::index::Index;
 use super::inode::{self, FAST_SYMLINK};
 use super::placement::{BLOCK_SIZE, Block, Placement};
 use super::work::Work;
@@ -100,10 +102,26 @@ impl Image {
     }
 
     fn place_directory(&mut self, node: NodeId, work: &mut Work) -> Result<(), Ext4Error> {
-        let before = self.allocations[node.0 as usize].data_blocks();
+        let allocation = &mut self.allocations[node.0 as usize];
+        let before = allocation.data_blocks();
         let entries = self.tree.get_mut(node).and_then(|node| node.as_directory_mut());
         let Some(entries) = entries else { return Ok(()) };
-        let placed = directory::place_names(entries, before);
+        let parent = entries.parent;
+        let placed = if let Some(index) = &mut allocation.index {
+            index.place_names(entries, before)
+        } else {
+            let placed = directory::place_names(entries, before);
+            if placed.blocks > MAX_UNINDEXED {
+                Index::build(entries).map(|(index, placed)| {
+                    allocation.index = Some(Box::new(index));
+                    placed
+                })
+            } else {
+                Some(placed)
+            }
+        };
+        let too_many = || self.unsupported(node, "the directory has too many names".into());
+        let placed = placed.ok_or_else(too_many)?;
         if placed.blocks > before {
             let runs = self.allocate(placed.blocks - before, node)?;
             let mut logical = before;
@@ -114,8 +132,12 @@ impl Image {
             self.place_extent_tree(node)?;
             work.inodes.insert(inode_number(node));
         }
-        let extents = &self.allocations[node.0 as usize].extents;
-        for (slot, block) in directory::render(&self.tree, node, &placed.dirty) {
+        let allocation = &mut self.allocations[node.0 as usize];
+        let index = allocation.index.as_mut();
+        let nodes = index.map(|index| index.render(inode_number(node), inode_number(parent)));
+        let extents = &allocation.extents;
+        let leaves = directory::render(&self.tree, node, &placed.dirty);
+        for (slot, block) in leaves.into_iter().chain(nodes.into_iter().flatten()) {
             if let Some(number) = extents::find(extents, slot) {
                 work.metadata.insert(number, block);
             }

@@ -16,6 +16,7 @@ pub(super) const FAST_SYMLINK: usize = 60;
 /// Most names an inode can have.
 pub(super) const LINK_MAX: u32 = 65_000;
 
+const FLAG_INDEX: u32 = 0x1000;
 const FLAG_EXTENTS: u32 = 0x8_0000;
 const TIME_MIN: i64 = i32::MIN as i64;
 const TIME_MAX: i64 = TIME_MIN + (1 << 34) - 1;
@@ -70,7 +71,8 @@ pub(super) fn render(node: &Node<Content>, allocation: &Allocation) -> [u8; INOD
         NodeKind::Directory(directory) => {
             let links = 2 + directory.subdirectories;
             let size = u64::from(allocation.data_blocks()) * BLOCK_SIZE as u64;
-            (size, if links > LINK_MAX { 1 } else { links }, FLAG_EXTENTS)
+            let index = if allocation.index.is_some() { FLAG_INDEX } else { 0 };
+            (size, if links > LINK_MAX { 1 } else { links }, FLAG_EXTENTS | index)
         }
         NodeKind::Symlink(target) => {
             let flags = if target.len() < FAST_SYMLINK { 0 } else { FLAG_EXTENTS };

@@ -24,6 +24,11 @@ fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     value
 }
 
+/// `cap_net_raw+ep`, version 2.
+fn capability() -> Vec<u8> {
+    [&[1, 0, 0, 2, 0, 0x20][..], &[0; 14]].concat()
+}
+
 #[test]
 fn attributes_of_all_sizes_arrive() {
     let none = u32::MAX;
@@ -31,7 +36,7 @@ fn attributes_of_all_sizes_arrive() {
         acl(&[(1, 6, none), (2, 7, 1000), (4, 5, none), (8, 4, 77), (16, 7, none), (32, 0, none)]);
     let cases: Vec<(&str, Metadata)> = vec![
         ("small", with(&[("user.a", b"1".to_vec()), ("user.empty", Vec::new())])),
-        ("capability", with(&[("security.capability", vec![1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0])])),
+        ("capability", with(&[("security.capability", capability())])),
         ("body-full", with(&[("user.b", vec![b'x'; 64])])),
         ("body-over", with(&[("user.b", vec![b'x'; 72])])),
         ("block", with(&[("user.c", vec![b'y'; 3500]), ("trusted.t", vec![0; 200])])),

@@ -80,7 +80,8 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let value = |name: &[u8]| {
         let mut value = vec![0; 1 << 16];
         let name = OsStr::from_bytes(name);
-        let length = rustix::fs::lgetxattr(path, name, &mut value[..]).expect("attribute");
+        let length = rustix::fs::lgetxattr(path, name, &mut value[..]);
+        let length = length.unwrap_or_else(|error| panic!("{name:?} of {path:?}: {error}"));
         value[..length].to_vec()
     };
     names.map(|name| (name.to_vec(), value(name))).collect()
