@@ -3,13 +3,19 @@
 use berth_artifacts::{ArtifactError, ArtifactErrorKind};
 use berth_types::Digest;
 
-use crate::support::{Place, broken, chunks};
+use crate::support::{Place, broken, chunks, on_both_engines};
+
+on_both_engines!(
+    put_verifies,
+    one_copy_of_what_many_push_at_once,
+    a_second_push_repairs_damaged_bytes,
+    membership_decides_who_serves,
+    local_files_become_blobs,
+);
 
 const CONTENT: &[u8] = b"the same bytes";
 
-#[tokio::test]
-async fn put_verifies() {
-    let place = Place::new().await;
+async fn put_verifies(place: Place) {
     let repository = place.repository("ns/app").await;
     let blobs = place.artifacts.blobs();
     let digest = Digest::sha256(CONTENT);
@@ -41,9 +47,7 @@ async fn put_verifies() {
     assert_eq!(place.bytes(&repository, &digest).await.as_deref(), Some(CONTENT));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_copy_of_what_many_push_at_once() {
-    let place = Place::new().await;
+async fn one_copy_of_what_many_push_at_once(place: Place) {
     let digest = Digest::sha256(CONTENT);
     let mut repositories = Vec::new();
     for n in 0..8 {
@@ -70,9 +74,7 @@ async fn one_copy_of_what_many_push_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_second_push_repairs_damaged_bytes() {
-    let place = Place::new().await;
+async fn a_second_push_repairs_damaged_bytes(place: Place) {
     let repository = place.repository("ns/app").await;
     let digest = place.put(&repository, CONTENT).await;
     let blobs = place.artifacts.blobs();
@@ -115,9 +117,7 @@ fn find(folder: &std::path::Path, key: &str) -> Option<std::path::PathBuf> {
     None
 }
 
-#[tokio::test]
-async fn membership_decides_who_serves() {
-    let place = Place::new().await;
+async fn membership_decides_who_serves(place: Place) {
     let (from, to) = (place.repository("ns/from").await, place.repository("ns/to").await);
     let digest = place.put(&from, CONTENT).await;
     let blobs = place.artifacts.blobs();
@@ -137,9 +137,7 @@ async fn membership_decides_who_serves() {
     assert_eq!(gone.expect_err("gone").kind(), ArtifactErrorKind::RepositoryNotFound);
 }
 
-#[tokio::test]
-async fn local_files_become_blobs() {
-    let place = Place::new().await;
+async fn local_files_become_blobs(place: Place) {
     let repository = place.repository("ns/app").await;
     let blobs = place.artifacts.blobs();
     let digest = Digest::sha256(CONTENT);

@@ -1,4 +1,4 @@
-//! The services on a real SQLite file and a real folder of blobs.
+//! The services on SQLite and PostgreSQL, with a real folder of blobs.
 
 mod blobs;
 mod manifests;

@@ -9,7 +9,16 @@ use berth_artifacts::{
 use berth_metadata::Page;
 use berth_types::RepoName;
 
-use crate::support::{INSTANCE, Listener, Place, chunks};
+use crate::support::{INSTANCE, Listener, Place, chunks, on_both_engines};
+
+on_both_engines!(
+    instances_by_host,
+    a_push_makes_what_it_may,
+    many_first_pushes_make_one,
+    namespaces_live,
+    repositories_live,
+    deletion_takes_everything_along,
+);
 
 fn namespace(name: &str, auto_create_repo: bool) -> NewNamespace {
     NewNamespace {
@@ -25,9 +34,7 @@ fn name(text: &str) -> RepoName {
     text.parse().expect(text)
 }
 
-#[tokio::test]
-async fn instances_by_host() {
-    let place = Place::new().await;
+async fn instances_by_host(place: Place) {
     let instances = place.artifacts.instances();
     for (host, expected) in [
         ("second.local.example.com", "second"),
@@ -44,9 +51,7 @@ async fn instances_by_host() {
     assert_eq!(missing.kind(), ArtifactErrorKind::InstanceNotFound);
 }
 
-#[tokio::test]
-async fn a_push_makes_what_it_may() {
-    let place = Place::new().await;
+async fn a_push_makes_what_it_may(place: Place) {
     let listener = Arc::new(Listener::default());
     let artifacts = place.artifacts.clone().with_listener(listener.clone());
     let repositories = artifacts.repositories();
@@ -82,9 +87,7 @@ async fn a_push_makes_what_it_may() {
     assert_eq!(pull.expect_err("refused").kind(), ArtifactErrorKind::RepositoryNotFound);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_first_pushes_make_one() {
-    let place = Place::new().await;
+async fn many_first_pushes_make_one(place: Place) {
     let pushes = (0..12).map(|_| {
         let (artifacts, ctx) = (place.artifacts.clone(), place.ctx.clone());
         tokio::spawn(async move {
@@ -99,9 +102,7 @@ async fn many_first_pushes_make_one() {
     assert_eq!(ids.len(), 1);
 }
 
-#[tokio::test]
-async fn namespaces_live() {
-    let place = Place::new().await;
+async fn namespaces_live(place: Place) {
     let namespaces = place.artifacts.namespaces();
     let made =
         namespaces.create(&place.ctx, INSTANCE, namespace("one", false)).await.expect("made");
@@ -129,9 +130,7 @@ async fn namespaces_live() {
     assert_eq!((rows.len(), total), (1, 1));
 }
 
-#[tokio::test]
-async fn repositories_live() {
-    let place = Place::new().await;
+async fn repositories_live(place: Place) {
     let artifacts = &place.artifacts;
     artifacts.namespaces().create(&place.ctx, INSTANCE, namespace("ns", false)).await.expect("ns");
     let repositories = artifacts.repositories();
@@ -177,9 +176,7 @@ async fn repositories_live() {
     );
 }
 
-#[tokio::test]
-async fn deletion_takes_everything_along() {
-    let place = Place::new().await;
+async fn deletion_takes_everything_along(place: Place) {
     let listener = Arc::new(Listener::default());
     let artifacts = place.artifacts.clone().with_listener(listener.clone());
     let keep = place.repository("keep/app").await;

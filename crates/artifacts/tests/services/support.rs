@@ -8,7 +8,7 @@ use berth_artifacts::{
     ArtifactError, Artifacts, Namespace, PushListener, PushOptions, Pushed, Repository, TagPush,
 };
 use berth_metadata::repos::{account, instance, setting};
-use berth_metadata::{Db, Session, args};
+use berth_metadata::{Db, DbOptions, Session, args};
 use berth_storage::{FolderStore, StorageError};
 use berth_types::{Ctx, Digest, Identity, Reference, SystemClock};
 use bytes::Bytes;
@@ -17,16 +17,48 @@ use tempfile::TempDir;
 
 pub(crate) const INSTANCE: &str = "cri-0000000000000000";
 
+/// Runs each test function on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Place::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Place::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
 pub(crate) struct Place {
     pub(crate) artifacts: Artifacts,
     pub(crate) ctx: Ctx,
+    url: String,
     folder: TempDir,
 }
 
 impl Place {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let artifacts = open(&folder).await;
+        let url = format!("sqlite:{}", folder.path().join("berth.db").display());
+        Self::new(url, folder).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database)
+            .await
+            .expect("PostgreSQL");
+        Self::new(url, tempfile::tempdir().expect("folder")).await
+    }
+
+    async fn new(url: String, folder: TempDir) -> Self {
+        let artifacts = open(&url, &folder).await;
         let mut session = artifacts.db.begin().await.expect("begin");
         let account =
             account::Account { account_id: "1".to_owned(), name: "root".to_owned(), created_at: 1 };
@@ -47,12 +79,12 @@ impl Place {
         setting::put(&mut session, "default_instance_id", INSTANCE).await.expect("setting");
         session.commit().await.expect("commit");
         let identity = Identity::root("1", "key");
-        Self { artifacts, ctx: Ctx::new(identity, "REQUEST".to_owned()), folder }
+        Self { artifacts, ctx: Ctx::new(identity, "REQUEST".to_owned()), url, folder }
     }
 
     /// What a restarted process sees.
     pub(crate) async fn restarted(&self) -> Artifacts {
-        open(&self.folder).await
+        open(&self.url, &self.folder).await
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -122,9 +154,8 @@ impl Place {
     }
 }
 
-async fn open(folder: &TempDir) -> Artifacts {
-    let url = format!("sqlite:{}", folder.path().join("berth.db").display());
-    let db = Db::open(&url).await.expect("database");
+async fn open(url: &str, folder: &TempDir) -> Artifacts {
+    let db = Db::open_with(url, DbOptions { max_connections: 8 }).await.expect("database");
     let store = FolderStore::open(&folder.path().join("blobs")).await.expect("store");
     Artifacts::new(db, Arc::new(store), Arc::new(SystemClock))
 }

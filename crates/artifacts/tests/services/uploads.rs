@@ -9,15 +9,28 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::support::{Place, broken, chunks};
+use crate::support::{Place, broken, chunks, on_both_engines};
+
+on_both_engines!(
+    in_pieces,
+    ranges_must_continue,
+    whole_in_one_request,
+    sha512_named_only_at_the_end,
+    a_wrong_digest_ends_the_session,
+    resumes_after_the_stream_broke,
+    resumes_after_the_request_was_dropped,
+    resumes_in_another_process,
+    long_streams_are_saved_on_the_way,
+    bound_to_repository_and_caller,
+    one_writer_at_a_time,
+    cancelled_and_stale_uploads_leave_nothing,
+);
 
 fn kind<T: std::fmt::Debug>(result: Result<T, ArtifactError>) -> ArtifactErrorKind {
     result.expect_err("an error").kind()
 }
 
-#[tokio::test]
-async fn in_pieces() {
-    let place = Place::new().await;
+async fn in_pieces(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -35,9 +48,7 @@ async fn in_pieces() {
     assert_eq!(kind(again), ArtifactErrorKind::UploadUnknown);
 }
 
-#[tokio::test]
-async fn ranges_must_continue() {
-    let place = Place::new().await;
+async fn ranges_must_continue(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -54,9 +65,7 @@ async fn ranges_must_continue() {
     uploads.append_and_finish(upload, last, Some(5), &digest).await.expect("the right one");
 }
 
-#[tokio::test]
-async fn whole_in_one_request() {
-    let place = Place::new().await;
+async fn whole_in_one_request(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
@@ -71,9 +80,7 @@ async fn whole_in_one_request() {
     assert_eq!(place.objects().await.len(), 4);
 }
 
-#[tokio::test]
-async fn sha512_named_only_at_the_end() {
-    let place = Place::new().await;
+async fn sha512_named_only_at_the_end(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     for (content, good) in [(&b"content"[..], true), (b"other", false)] {
@@ -87,9 +94,7 @@ async fn sha512_named_only_at_the_end() {
     assert_eq!(place.objects().await.len(), 1, "the wrong one is not kept");
 }
 
-#[tokio::test]
-async fn a_wrong_digest_ends_the_session() {
-    let place = Place::new().await;
+async fn a_wrong_digest_ends_the_session(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -106,9 +111,7 @@ async fn a_wrong_digest_ends_the_session() {
     assert!(place.objects().await.is_empty());
 }
 
-#[tokio::test]
-async fn resumes_after_the_stream_broke() {
-    let place = Place::new().await;
+async fn resumes_after_the_stream_broke(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -127,9 +130,7 @@ async fn resumes_after_the_stream_broke() {
 }
 
 /// The request's future is dropped, as a server does when the connection is gone.
-#[tokio::test]
-async fn resumes_after_the_request_was_dropped() {
-    let place = Place::new().await;
+async fn resumes_after_the_request_was_dropped(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -152,9 +153,7 @@ async fn resumes_after_the_request_was_dropped() {
 }
 
 /// What a killed process wrote beyond the row is cut off.
-#[tokio::test]
-async fn resumes_in_another_process() {
-    let place = Place::new().await;
+async fn resumes_in_another_process(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -186,10 +185,8 @@ async fn resumes_in_another_process() {
     assert_eq!(bytes.as_deref(), Some(&b"durable ending"[..]));
 }
 
-#[tokio::test]
-async fn long_streams_are_saved_on_the_way() {
+async fn long_streams_are_saved_on_the_way(place: Place) {
     const PART: usize = 8 * 1024 * 1024;
-    let place = Place::new().await;
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     let upload = uploads.start(&place.ctx, &repository).await.expect("start");
@@ -221,9 +218,7 @@ async fn long_streams_are_saved_on_the_way() {
     uploads.finish(upload, &digest).await.expect("finish");
 }
 
-#[tokio::test]
-async fn bound_to_repository_and_caller() {
-    let place = Place::new().await;
+async fn bound_to_repository_and_caller(place: Place) {
     let repository = place.repository("ns/app").await;
     let other = place.repository("ns/other").await;
     let uploads = place.artifacts.uploads();
@@ -236,9 +231,7 @@ async fn bound_to_repository_and_caller() {
     assert!(uploads.find(&place.ctx, &repository, "nothing").await.is_err());
 }
 
-#[tokio::test]
-async fn one_writer_at_a_time() {
-    let place = Place::new().await;
+async fn one_writer_at_a_time(place: Place) {
     let repository = place.repository("ns/app").await;
     let upload = place.artifacts.uploads().start(&place.ctx, &repository).await.expect("start");
     let writers = [&b"aaaaaaaa"[..], b"bbbb", b"cc"].map(|part| {
@@ -265,9 +258,7 @@ async fn one_writer_at_a_time() {
     place.artifacts.uploads().finish(winner, &digest).await.expect("finish");
 }
 
-#[tokio::test]
-async fn cancelled_and_stale_uploads_leave_nothing() {
-    let place = Place::new().await;
+async fn cancelled_and_stale_uploads_leave_nothing(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
     for purge in [false, true] {
