@@ -7,6 +7,7 @@
 
 mod acl;
 mod allocator;
+mod attributes;
 mod checksum;
 mod content;
 mod directory;

@@ -1,4 +1,5 @@
-//! CRC-16 (polynomial 0x8005, reflected), which protects group descriptors.
+//! The checksums of ext4: CRC-16 (polynomial 0x8005, reflected) over group descriptors and
+//! CRC-32C over attribute values that have an inode.
 
 /// Continues a checksum; start with 0xffff.
 pub(super) fn crc16(start: u16, bytes: &[u8]) -> u16 {
@@ -10,6 +11,12 @@ pub(super) fn crc16(start: u16, bytes: &[u8]) -> u16 {
             },
         )
     })
+}
+
+/// CRC-32C as ext4 uses it: the register as it is, without inversion at either end. Start with
+/// `u32::MAX` or an earlier result.
+pub(super) fn crc32c_register(start: u32, bytes: &[u8]) -> u32 {
+    !crc32c::crc32c_append(!start, bytes)
 }
 
 #[cfg(test)]

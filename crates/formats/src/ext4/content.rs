@@ -3,6 +3,7 @@
 use super::extents::Extent;
 use super::index::Index;
 use crate::layer::FileData;
+use crate::tree::NodeId;
 
 /// The content of a regular file before and after it has a place.
 #[derive(Clone, Debug)]
@@ -14,13 +15,20 @@ pub(super) enum Content {
         /// Bytes of the file.
         size: u64,
     },
+    /// Not a file of the tree but an attribute value too large for its owner's block.
+    Attribute {
+        /// Bytes of the value.
+        size: u64,
+        /// Checksum that the inode carries.
+        hash: u32,
+    },
 }
 
 impl Content {
     pub(super) fn size(&self) -> u64 {
         match self {
             Self::Pending(data) => data.size,
-            Self::Placed { size } => *size,
+            Self::Placed { size } | Self::Attribute { size, .. } => *size,
         }
     }
 }
@@ -34,6 +42,10 @@ pub(super) struct Allocation {
     pub(super) tree_blocks: Vec<u32>,
     /// The attribute block, or 0.
     pub(super) xattr_block: u32,
+    /// Inodes of attribute values that do not fit into the block, in the order of the names.
+    pub(super) values: Vec<NodeId>,
+    /// Blocks that those values fill, which count for their owner too.
+    pub(super) value_blocks: u32,
     /// The hash index of a large directory.
     pub(super) index: Option<Box<Index>>,
 }
@@ -47,5 +59,6 @@ impl Allocation {
         u64::from(self.data_blocks())
             + self.tree_blocks.len() as u64
             + u64::from(self.xattr_block != 0)
+            + u64::from(self.value_blocks)
     }
 }

@@ -66,7 +66,7 @@ impl Layout {
     pub(super) fn new(geometry: Geometry) -> Result<Self, Ext4Error> {
         let size = geometry.virtual_size;
         let refuse = |reason| Ext4Error::Geometry { size, reason };
-        if size % 4096 != 0 {
+        if !size.is_multiple_of(4096) {
             return Err(refuse("it must be a multiple of 4096"));
         }
         if size < MINIMUM_SIZE {

@@ -2,17 +2,16 @@
 
 use super::allocator::{Allocator, Run};
 use super::content::{Allocation, Content};
-use super::directory::MAX_UNINDEXED;
+use super::directory::{self, MAX_UNINDEXED};
 use super::error::Ext4Error;
 use super::extents;
 use super::files::{self, FileProblem};
 use super::geometry::{Geometry, Layout, inode_number};
 use super::groups::Group;
 use super::index::Index;
-use super::inode::{self, FAST_SYMLINK};
+use super::inode::FAST_SYMLINK;
 use super::placement::{BLOCK_SIZE, Block, Placement};
 use super::work::Work;
-use super::{directory, xattr};
 use crate::fields::put;
 use crate::layer::{LayerEntries, Metadata};
 use crate::tree::{NodeId, NodeKind, Tree};
@@ -32,6 +31,8 @@ pub struct Image {
     pub(super) allocator: Allocator,
     pub(super) groups: Vec<Group>,
     pub(super) started: bool,
+    /// Some attribute value has, or had, an inode of its own.
+    pub(super) large_attributes: bool,
 }
 
 impl Image {
@@ -45,6 +46,7 @@ impl Image {
             allocator: Allocator::new(&layout),
             groups: (0..layout.groups).map(|group| Group::new(&layout, group)).collect(),
             started: false,
+            large_attributes: false,
         })
     }
 
@@ -61,15 +63,9 @@ impl Image {
         }
         self.ensure_lost_and_found();
         let changes = self.tree.end_layer();
-        let limit = self.layout.inodes();
-        if inode_number(NodeId(self.tree.node_limit() - 1)) > limit {
-            return Err(Ext4Error::InodesFull { limit });
-        }
-        self.allocations.resize_with(self.tree.node_limit() as usize, Allocation::default);
-
+        self.make_room_for_inodes()?;
         for node in &changes.freed {
-            self.release(*node);
-            work.inodes.insert(inode_number(*node));
+            self.release(*node, &mut work);
         }
         for node in &changes.directories {
             self.place_directory(*node, &mut work)?;
@@ -84,13 +80,23 @@ impl Image {
         self.finish(work)
     }
 
+    pub(super) fn make_room_for_inodes(&mut self) -> Result<(), Ext4Error> {
+        let limit = self.layout.inodes();
+        if inode_number(NodeId(self.tree.node_limit() - 1)) > limit {
+            return Err(Ext4Error::InodesFull { limit });
+        }
+        self.allocations.resize_with(self.tree.node_limit() as usize, Allocation::default);
+        Ok(())
+    }
+
     fn ensure_lost_and_found(&mut self) {
         let metadata = Metadata { mode: 0o700, ..Metadata::default() };
         self.tree.ensure_root_directory(LOST_AND_FOUND, metadata);
     }
 
     /// Gives back everything that an inode without names occupies.
-    fn release(&mut self, node: NodeId) {
+    pub(super) fn release(&mut self, node: NodeId, work: &mut Work) {
+        work.inodes.insert(inode_number(node));
         let allocation = std::mem::take(&mut self.allocations[node.0 as usize]);
         for extent in &allocation.extents {
             self.allocator.release(extent.run);
@@ -98,6 +104,10 @@ impl Image {
         let metadata = allocation.tree_blocks.iter().chain(Some(&allocation.xattr_block));
         for block in metadata.filter(|block| **block != 0) {
             self.allocator.release(Run { start: *block, len: 1 });
+        }
+        for value in allocation.values {
+            self.release(value, work);
+            self.tree.remove_unnamed(value);
         }
     }
 
@@ -145,27 +155,6 @@ impl Image {
         Ok(())
     }
 
-    fn place_attributes(&mut self, node: NodeId, work: &mut Work) -> Result<(), Ext4Error> {
-        let Some(found) = self.tree.get(node) else { return Ok(()) };
-        let checked = inode::check(found).and_then(|()| xattr::arrange(&found.metadata.xattrs));
-        let attributes = checked.map_err(|reason| self.unsupported(node, reason))?;
-        let current = self.allocations[node.0 as usize].xattr_block;
-        let number = match (attributes.block, current) {
-            (None, 0) => 0,
-            (None, block) => {
-                self.allocator.release(Run { start: block, len: 1 });
-                0
-            }
-            (Some(content), 0) => self.allocate_block(content, node, work)?,
-            (Some(content), block) => {
-                work.metadata.insert(block, content);
-                block
-            }
-        };
-        self.allocations[node.0 as usize].xattr_block = number;
-        Ok(())
-    }
-
     fn place_content(&mut self, node: NodeId, work: &mut Work) -> Result<(), Ext4Error> {
         match self.tree.get(node).map(|node| &node.kind) {
             Some(NodeKind::File(Content::Pending(data))) => {
@@ -196,7 +185,7 @@ impl Image {
     }
 
     /// Gives the extent tree of an inode as many blocks as it needs.
-    fn place_extent_tree(&mut self, node: NodeId) -> Result<(), Ext4Error> {
+    pub(super) fn place_extent_tree(&mut self, node: NodeId) -> Result<(), Ext4Error> {
         let allocation = &self.allocations[node.0 as usize];
         let wanted = extents::tree_blocks(allocation.extents.len());
         let missing = wanted.saturating_sub(allocation.tree_blocks.len());
@@ -207,7 +196,7 @@ impl Image {
         Ok(())
     }
 
-    fn allocate_block(
+    pub(super) fn allocate_block(
         &mut self,
         content: Block,
         node: NodeId,
@@ -220,7 +209,7 @@ impl Image {
     }
 
     /// Takes blocks that the current layer will write in full.
-    fn allocate(&mut self, count: u32, node: NodeId) -> Result<Vec<Run>, Ext4Error> {
+    pub(super) fn allocate(&mut self, count: u32, node: NodeId) -> Result<Vec<Run>, Ext4Error> {
         let runs = self.allocator.allocate(count).ok_or_else(|| self.full(node))?;
         for run in &runs {
             self.allocator.covered(*run);
@@ -238,7 +227,7 @@ impl Image {
         Ext4Error::DiskFull { path: self.path(node), virtual_size }
     }
 
-    fn unsupported(&self, node: NodeId, reason: String) -> Ext4Error {
+    pub(super) fn unsupported(&self, node: NodeId, reason: String) -> Ext4Error {
         Ext4Error::Unsupported { path: self.path(node), reason }
     }
 

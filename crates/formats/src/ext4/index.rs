@@ -93,7 +93,8 @@ impl Index {
                 if let Some(cuts) = cuts.get(&dirent.slot) {
                     let key = (hash(name), &name[..]);
                     let behind = cuts.partition_point(|(hash, name, _)| (*hash, &name[..]) <= key);
-                    if let Some((_, _, slot)) = behind.checked_sub(1).and_then(|cut| cuts.get(cut)) {
+                    if let Some((_, _, slot)) = behind.checked_sub(1).and_then(|cut| cuts.get(cut))
+                    {
                         dirent.slot = *slot;
                     }
                 }

@@ -2,6 +2,7 @@
 
 use super::content::{Allocation, Content};
 use super::extents;
+use super::geometry::inode_number;
 use super::placement::BLOCK_SIZE;
 use super::superblock::EXTRA_INODE_SIZE;
 use super::xattr::{self, BODY_SIZE};
@@ -18,6 +19,7 @@ pub(super) const LINK_MAX: u32 = 65_000;
 
 const FLAG_INDEX: u32 = 0x1000;
 const FLAG_EXTENTS: u32 = 0x8_0000;
+const FLAG_ATTRIBUTE_VALUE: u32 = 0x20_0000;
 const TIME_MIN: i64 = i32::MIN as i64;
 const TIME_MAX: i64 = TIME_MIN + (1 << 34) - 1;
 
@@ -47,13 +49,11 @@ pub(super) fn dirent_type<F>(kind: &NodeKind<F>) -> u8 {
 
 /// Why ext4 cannot hold an inode, if it cannot.
 pub(super) fn check(node: &Node<Content>) -> Result<(), String> {
-    match &node.kind {
-        NodeKind::CharDevice { major, minor } | NodeKind::BlockDevice { major, minor } => {
-            if *major > 0xfff || *minor > 0xf_ffff {
-                return Err(format!("device number {major}:{minor} is out of range"));
-            }
-        }
-        _ => {}
+    if let NodeKind::CharDevice { major, minor } | NodeKind::BlockDevice { major, minor } =
+        &node.kind
+        && (*major > 0xfff || *minor > 0xf_ffff)
+    {
+        return Err(format!("device number {major}:{minor} is out of range"));
     }
     if node.links > LINK_MAX {
         return Err(format!("{} hard links, more than the {LINK_MAX} of ext4", node.links));
@@ -66,7 +66,7 @@ pub(super) fn check(node: &Node<Content>) -> Result<(), String> {
 pub(super) fn render(node: &Node<Content>, allocation: &Allocation) -> [u8; INODE_SIZE] {
     let mut bytes = [0; INODE_SIZE];
     let metadata = &node.metadata;
-    let (size, links, flags) = match &node.kind {
+    let (size, links, mut flags) = match &node.kind {
         NodeKind::File(content) => (content.size(), node.links, FLAG_EXTENTS),
         NodeKind::Directory(directory) => {
             let links = 2 + directory.subdirectories;
@@ -99,9 +99,16 @@ pub(super) fn render(node: &Node<Content>, allocation: &Allocation) -> [u8; INOD
         put(&mut bytes, extra_at, &extra);
     }
     if let Ok(attributes) = xattr::arrange(&metadata.xattrs) {
-        if let Some(body) = attributes.body {
+        let values: Vec<u32> = allocation.values.iter().map(|node| inode_number(*node)).collect();
+        if let Some(body) = attributes.body(&values) {
             put(&mut bytes, INODE_SIZE - BODY_SIZE, &body);
         }
+    }
+    if let NodeKind::File(Content::Attribute { hash, .. }) = node.kind {
+        // The access time carries the checksum, version and change time the number of owners.
+        flags |= FLAG_ATTRIBUTE_VALUE;
+        put(&mut bytes, 0x08, &hash.to_le_bytes());
+        put(&mut bytes, 0x24, &1u32.to_le_bytes());
     }
     put(&mut bytes, 0x20, &flags.to_le_bytes());
     bytes

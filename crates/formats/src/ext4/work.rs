@@ -160,7 +160,7 @@ impl Image {
         let counters = Counters {
             free_blocks: self.allocator.free_blocks(),
             free_inodes: self.groups.iter().map(|group| group.free_inodes).sum(),
-            ea_inode: false,
+            ea_inode: self.large_attributes,
         };
         let mut block = Box::new([0; BLOCK_SIZE]);
         put(&mut *block, SUPERBLOCK_OFFSET, &superblock(&self.layout, counters, 0));

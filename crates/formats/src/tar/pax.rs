@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn records_may_hold_any_bytes() {
-        let pax = Pax::parse(b"11 uid=123\n27 SCHILY.xattr.user.a=\0\n=\x01\n").expect("parse");
+        let pax = Pax::parse(b"11 uid=123\n28 SCHILY.xattr.user.a=\0\n=\x01\n").expect("parse");
         assert_eq!(pax.uid, Some(123));
         assert_eq!(pax.xattrs, vec![(b"user.a".to_vec(), b"\0\n=\x01".to_vec())]);
     }

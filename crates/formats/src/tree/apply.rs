@@ -174,6 +174,18 @@ impl<F> Tree<F> {
         NodeId(id)
     }
 
+    /// Makes an inode that no name leads to, for what a disk writer keeps beside the tree.
+    pub fn insert_unnamed(&mut self, kind: NodeKind<F>, metadata: Metadata) -> NodeId {
+        self.insert(Node::new(kind, metadata, self.layer))
+    }
+
+    /// Removes such an inode.
+    pub fn remove_unnamed(&mut self, id: NodeId) {
+        if self.nodes.get_mut(id.index()).and_then(Option::take).is_some() {
+            self.free.insert(id.0);
+        }
+    }
+
     /// Gives an inode a name that is not taken.
     pub(super) fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) -> Option<()> {
         let layer = self.layer;
@@ -191,21 +203,21 @@ impl<F> Tree<F> {
 
     pub(super) fn mark_entries_changed(&mut self, id: NodeId) {
         let layer = self.layer;
-        if let Some(directory) = self.get_mut(id).and_then(Node::as_directory_mut) {
-            if directory.entries_changed_in != layer {
-                directory.entries_changed_in = layer;
-                self.changes.directories.push(id);
-            }
+        if let Some(directory) = self.get_mut(id).and_then(Node::as_directory_mut)
+            && directory.entries_changed_in != layer
+        {
+            directory.entries_changed_in = layer;
+            self.changes.directories.push(id);
         }
     }
 
     pub(super) fn mark_changed(&mut self, id: NodeId) {
         let layer = self.layer;
-        if let Some(node) = self.get_mut(id) {
-            if node.changed_in != layer {
-                node.changed_in = layer;
-                self.changes.changed.push(id);
-            }
+        if let Some(node) = self.get_mut(id)
+            && node.changed_in != layer
+        {
+            node.changed_in = layer;
+            self.changes.changed.push(id);
         }
     }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use berth_formats::ext4::{Geometry, Image};
-use berth_formats::layer::{EntryKind, FileData, LayerEntries, Segment};
+use berth_formats::layer::{EntryKind, FileData, Segment};
 
 use crate::disk::Disk;
 use crate::layers::{Layer, metadata};
@@ -114,6 +114,44 @@ fn a_directory_of_many_names_works_through_layers() {
 }
 
 #[test]
+fn an_index_of_two_levels() {
+    let name = |number: u32| format!("D/{}{number}", "n".repeat(220));
+    let mut layer = Layer::default();
+    for number in 0..9_000 {
+        layer.add(&name(number), EntryKind::Fifo, metadata(0o644));
+    }
+    let mut disk = Disk::new(64 * GIB);
+    let small = {
+        let mut small = layer.clone();
+        small.entries.entries.truncate(5_000);
+        small
+    };
+    disk.apply(&small.entries, &small.stream);
+    disk.check();
+    disk.apply(&layer.entries, &layer.stream);
+    disk.check();
+    let mut more = Layer::default();
+    for number in 9_000..60_000 {
+        more.add(&name(number), EntryKind::Fifo, metadata(0o644));
+    }
+    disk.apply(&more.entries, &more.stream);
+    disk.check();
+    let output = std::process::Command::new("debugfs")
+        .args(["-R", "htree_dump /D"])
+        .arg(disk.path())
+        .output()
+        .expect("debugfs");
+    let dump = String::from_utf8_lossy(&output.stdout);
+    assert!(dump.contains("Indirect levels: 1"), "{}", &dump[..dump.len().min(500)]);
+    let Some(mounted) = disk.mount() else { return };
+    for number in (0..60_000).step_by(701) {
+        assert!(mounted.root().join(name(number)).symlink_metadata().is_ok(), "{number}");
+    }
+    assert!(!mounted.root().join(name(60_000)).exists());
+    assert_eq!(std::fs::read_dir(mounted.root().join("D")).expect("read").count(), 60_000);
+}
+
+#[test]
 fn more_subdirectories_than_a_link_count_holds() {
     let mut layer = Layer::default();
     for number in 0..65_010 {
@@ -167,13 +205,9 @@ fn a_hundred_thousand_files_take_no_time() {
     disk.write(&placement, &layer.stream);
     disk.check();
     let started = Instant::now();
-    let mut gone = LayerEntries::default();
-    std::mem::swap(&mut gone, &mut {
-        let mut layer = Layer::default();
-        layer.file(".wh.node_modules", b"");
-        layer.entries
-    });
-    disk.apply(&gone, &[]);
+    let mut gone = Layer::default();
+    gone.file(".wh.node_modules", b"");
+    disk.apply(&gone.entries, &[]);
     assert!(started.elapsed() < Duration::from_secs(5));
     disk.check();
 }

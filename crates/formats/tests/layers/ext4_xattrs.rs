@@ -84,6 +84,42 @@ fn attributes_of_all_sizes_arrive() {
 }
 
 #[test]
+fn values_larger_than_a_block_have_inodes_of_their_own() {
+    let large = with(&[
+        ("user.large", (0..65_536u32).map(|i| (i % 253).to_le_bytes()[0]).collect()),
+        ("user.medium", vec![b'm'; 5000]),
+        ("user.small", b"s".to_vec()),
+        ("trusted.fits", vec![b'f'; 3000]),
+    ]);
+    let mut layer = Layer::default();
+    let data = layer.content(b"content");
+    layer.add("file", EntryKind::File(data), large.clone());
+    layer.add("directory", EntryKind::Directory, large.clone());
+    layer.add("gone", EntryKind::Fifo, with(&[("user.v", vec![1; 5000])]));
+    let mut disk = Disk::new(256 << 20);
+    disk.apply(&layer.entries, &layer.stream);
+    disk.check();
+    let mut second = Layer::default();
+    second.file(".wh.gone", b"");
+    second.add("more", EntryKind::HardLink(b"file".to_vec()), metadata(0));
+    second.add("directory", EntryKind::Directory, with(&[("user.other", vec![2; 9000])]));
+    disk.apply(&second.entries, &second.stream);
+    disk.check();
+    if let Some(mounted) = disk.mount() {
+        let found = snapshot::take(mounted.root());
+        let expected: BTreeMap<_, _> = large.xattrs.iter().cloned().collect();
+        assert_eq!(found[&b"more"[..]].xattrs, expected);
+        assert_eq!(found[&b"directory"[..]].xattrs[&b"user.other"[..]], vec![2; 9000]);
+    }
+    let mut third = Layer::default();
+    third.file(".wh.directory", b"");
+    third.file(".wh.file", b"");
+    third.file(".wh.more", b"");
+    disk.apply(&third.entries, &third.stream);
+    disk.check();
+}
+
+#[test]
 fn attributes_that_ext4_cannot_hold_are_named() {
     let refuse = |name: &str, value: Vec<u8>| {
         let mut layer = Layer::default();

@@ -143,7 +143,8 @@ fn types_are_told_apart() {
     archive.add(&device(b'3', (1, 3)), b"").add(&device(b'4', (259, 70_000)), b"");
     archive.add(&device(b'6', (0, 0)), b"").add(&device(b'7', (0, 0)), b"");
     archive.add(&Header { name: b"old/", flag: 0, magic: &[0; 8], ..Header::default() }, b"");
-    let kinds: Vec<_> = read(&archive.end()).expect("readable").into_iter().map(|e| e.0.kind).collect();
+    let kinds: Vec<_> =
+        read(&archive.end()).expect("readable").into_iter().map(|e| e.0.kind).collect();
     assert_eq!(
         kinds,
         [
@@ -271,7 +272,10 @@ fn headers_that_contradict_themselves_are_refused() {
     let mut archive = Archive::default();
     archive.file("a", b"data").file("b", b"data");
     archive.bytes[1024] ^= 1;
-    assert_eq!(message(&archive.end()), "entry 1 (\"\") at byte 1024: the header checksum is wrong");
+    assert_eq!(
+        message(&archive.end()),
+        "entry 1 (\"\") at byte 1024: the header checksum is wrong"
+    );
     let mut header = Header { name: b"n", ..Header::default() }.block();
     header[124..136].copy_from_slice(b"0000000009x\0");
     let mut bad_size = Archive::default();

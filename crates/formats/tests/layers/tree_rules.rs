@@ -64,7 +64,8 @@ fn problem(layers: &[&[Entry<'_>]]) -> TreeProblem {
 
 #[test]
 fn names_stay_in_the_root() {
-    let layer: &[Entry<'_>] = &[("../esc", file("a")), ("/abs", file("b")), ("./x/../y", file("c"))];
+    let layer: &[Entry<'_>] =
+        &[("../esc", file("a")), ("/abs", file("b")), ("./x/../y", file("c"))];
     assert_eq!(show(&[layer]), "/ /abs=b:1 /esc=a:1 /y=c:1");
 }
 
@@ -73,7 +74,8 @@ fn the_root_entry_sets_metadata_only() {
     let mut entry = metadata(0o711);
     entry.uid = 5;
     let mut tree: Tree<()> = Tree::new();
-    let root = LayerEntry { index: 0, path: b"./".to_vec(), kind: EntryKind::Directory, metadata: entry };
+    let root =
+        LayerEntry { index: 0, path: b"./".to_vec(), kind: EntryKind::Directory, metadata: entry };
     tree.apply_layer(LayerEntries { entries: vec![root] }).expect("merge");
     assert_eq!(tree.get(ROOT).expect("root").metadata.uid, 5);
     assert_eq!(problem(&[&[("./", file("x"))]]), TreeProblem::RootReplaced);
@@ -177,10 +179,7 @@ fn aufs_bookkeeping_is_ignored() {
 fn hard_links_share_inodes_across_layers() {
     let lower: &[Entry<'_>] = &[("a", file("1")), ("l", link("a")), ("d/x", file("2"))];
     let upper: &[Entry<'_>] = &[("b", hard("a")), ("d/c", hard("./a")), ("m", hard("/l"))];
-    assert_eq!(
-        show(&[lower, upper]),
-        "/ /a=1:3 /b=1:3 /d/ /d/c=1:3 /d/x=2:1 /l->a /m->a"
-    );
+    assert_eq!(show(&[lower, upper]), "/ /a=1:3 /b=1:3 /d/ /d/c=1:3 /d/x=2:1 /l->a /m->a");
     // Overwriting or removing one name leaves the others on the old inode.
     let third: &[Entry<'_>] = &[("a", file("new")), ("d/.wh.c", file(""))];
     assert_eq!(show(&[lower, upper, third]), "/ /a=new:1 /b=1:1 /d/ /d/x=2:1 /l->a /m->a");
@@ -194,10 +193,7 @@ fn hard_links_share_inodes_across_layers() {
 #[test]
 fn hard_links_without_a_target_are_refused() {
     let missing = merge(&[&[("a", file("1")), ("b", hard("nope"))]]).expect_err("refused");
-    assert_eq!(
-        missing.to_string(),
-        "entry 1 (\"b\"): hard link target \"nope\" does not exist"
-    );
+    assert_eq!(missing.to_string(), "entry 1 (\"b\"): hard link target \"nope\" does not exist");
     let directory = TreeProblem::LinkToDirectory("d".into());
     assert_eq!(problem(&[&[("d", DIR), ("b", hard("d"))]]), directory);
     let inside: &[Entry<'_>] = &[("d/x", file("1")), ("d", hard("d/x"))];
@@ -215,7 +211,12 @@ fn deep_trees_do_not_exhaust_the_stack() {
     let mut entries: Vec<LayerEntry<&'static str>> = Vec::new();
     let mut add = |path: String, kind: EntryKind<&'static str>| {
         let index = entries.len() as u64;
-        entries.push(LayerEntry { index, path: path.into_bytes(), kind, metadata: metadata(0o755) });
+        entries.push(LayerEntry {
+            index,
+            path: path.into_bytes(),
+            kind,
+            metadata: metadata(0o755),
+        });
     };
     add(deep.clone(), DIR);
     add("l0".into(), link(&deep));
@@ -225,12 +226,8 @@ fn deep_trees_do_not_exhaust_the_stack() {
     }
     let mut tree = Tree::new();
     tree.apply_layer(LayerEntries { entries }).expect("merge");
-    let gone = LayerEntry {
-        index: 0,
-        path: b".wh.d".to_vec(),
-        kind: file(""),
-        metadata: metadata(0o644),
-    };
+    let gone =
+        LayerEntry { index: 0, path: b".wh.d".to_vec(), kind: file(""), metadata: metadata(0o644) };
     let changes = tree.apply_layer(LayerEntries { entries: vec![gone] }).expect("merge");
     assert!(changes.freed.len() > 79_000, "{}", changes.freed.len());
 }
