@@ -1,6 +1,6 @@
 //! `berth serve`: the server.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -107,7 +107,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells people where everything is; the log says the same for machines.
+/// Says where everything is: in the log, and once more for whoever sits at the terminal.
 fn announce(server: &RunningServer, data_dir: &Path) {
     let credentials = server.credentials_file().map(|path| path.display().to_string());
     let root_key = credentials.as_deref().unwrap_or("given by BERTH_ROOT_ACCESS_KEY_ID");
@@ -118,6 +118,9 @@ fn announce(server: &RunningServer, data_dir: &Path) {
         root_key,
         "berth is ready"
     );
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
     let text = format!(
         "\n  Berth is ready at {}\n  data directory    {}\n  root key          {root_key}\n\n",
         server.endpoint(),

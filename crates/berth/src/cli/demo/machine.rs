@@ -13,6 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
+use super::start::{Files, read_start_files};
 use crate::layout::Layout;
 
 /// Bytes of files that one layer takes at most, so that the demo stays a matter of seconds.
@@ -20,10 +21,10 @@ const LAYER_BYTES: u64 = 96 << 20;
 /// Larger files are left out.
 const FILE_BYTES: u64 = 32 << 20;
 
-/// What each layer takes, lowest first. The first paths of a layer are the ones that surely fit.
+/// What each layer takes, lowest first, after the files that a start reads.
 const LAYERS: [&[&str]; 3] = [
     &["bin", "sbin", "lib", "lib64", "etc"],
-    &["usr/bin/env", "usr/bin/ls", "usr/bin/bash", "usr/bin"],
+    &["usr/bin"],
     &["usr/lib64", "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/share/doc"],
 ];
 
@@ -36,10 +37,11 @@ const PRIVATE: [&str; 6] =
 
 /// Writes the image into the layout under the tag.
 pub(crate) fn write(layout: &Layout, tag: &str) -> anyhow::Result<()> {
+    let needed = needed_files()?;
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
     for paths in LAYERS {
-        let layer = write_layer(layout, paths)?;
+        let layer = write_layer(layout, &needed, paths)?;
         diff_ids.push(layer.diff_id);
         layers.push(json!({
             "mediaType": media_type::OCI_LAYER_GZIP,
@@ -71,6 +73,30 @@ pub(crate) fn write(layout: &Layout, tag: &str) -> anyhow::Result<()> {
     }))?;
     let digest = layout.put_document(&manifest)?;
     layout.set_tag(Some(tag), media_type::OCI_MANIFEST, &digest, manifest.len() as u64)
+}
+
+/// This machine as what a start reads from.
+struct Machine;
+
+impl Files for Machine {
+    fn read(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        Ok(fs::read(path).ok())
+    }
+}
+
+/// The files that a start of the entry point reads, with the links that lead to them, so that they
+/// are in the image whatever else fits.
+fn needed_files() -> anyhow::Result<Vec<PathBuf>> {
+    let mut needed = Vec::new();
+    for file in read_start_files(&Machine, ENTRYPOINT[0], &[])? {
+        let path = Path::new(&file.path);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let link = fs::canonicalize(folder).map(|folder| folder.join(name));
+        for path in [link, fs::canonicalize(path)].into_iter().flatten() {
+            needed.extend(path.strip_prefix("/").map(Path::to_owned));
+        }
+    }
+    Ok(needed)
 }
 
 struct Layer {
@@ -105,12 +131,16 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-fn write_layer(layout: &Layout, paths: &[&str]) -> anyhow::Result<Layer> {
+fn write_layer(layout: &Layout, needed: &[PathBuf], paths: &[&str]) -> anyhow::Result<Layer> {
     let file = tempfile::NamedTempFile::new_in(layout.blob_folder())?;
     let compressed = Hashing::new(io::BufWriter::new(file));
     let tar = Hashing::new(GzEncoder::new(compressed, Compression::fast()));
     let mut archive =
         Archive { tar: tar::Builder::new(tar), room: LAYER_BYTES, taken: HashSet::new() };
+    let is_here = |file: &&PathBuf| paths.iter().any(|path| file.starts_with(path));
+    for file in needed.iter().filter(is_here) {
+        archive.add_tree(file)?;
+    }
     for path in paths {
         archive.add_tree(Path::new(path))?;
     }
