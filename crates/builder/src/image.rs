@@ -24,11 +24,13 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    pub fn transient(message: impl ToString) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
+    pub fn transient(message: impl std::fmt::Display) -> Self {
         Self { message: message.to_string(), transient: true }
     }
 
-    pub fn permanent(message: impl ToString) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
+    pub fn permanent(message: impl std::fmt::Display) -> Self {
         Self { message: message.to_string(), transient: false }
     }
 }

@@ -27,7 +27,7 @@ impl Read for BlockingReader {
             match self.runtime.block_on(self.stream.next()) {
                 None => return Ok(0),
                 Some(chunk) => {
-                    self.chunk = chunk.map_err(|error: StorageError| io::Error::other(error))?
+                    self.chunk = chunk.map_err(|error: StorageError| io::Error::other(error))?;
                 }
             }
         }

@@ -174,6 +174,7 @@ impl ImageStore for LayoutStore<'_> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
 fn permanent(error: anyhow::Error) -> image::StoreError {
     StoreError::permanent(format!("{error:#}"))
 }
