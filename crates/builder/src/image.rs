@@ -24,12 +24,10 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
     pub fn transient(message: impl std::fmt::Display) -> Self {
         Self { message: message.to_string(), transient: true }
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
     pub fn permanent(message: impl std::fmt::Display) -> Self {
         Self { message: message.to_string(), transient: false }
     }
