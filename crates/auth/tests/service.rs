@@ -121,26 +121,39 @@ async fn a_given_pair_is_the_only_root_pair() {
 }
 
 #[tokio::test]
-async fn starts_at_the_same_moment_agree() {
+async fn starts_at_the_same_moment_agree_on_sqlite() {
     let fixture = Fixture::new().await;
-    let starts = futures_of_starts(&fixture).await;
-    for pair in starts.windows(2) {
-        assert_eq!(pair[0].account_id, pair[1].account_id);
-        assert_eq!(pair[0].instance_id, pair[1].instance_id);
-        assert_eq!(pair[0].credentials.access_key_id, pair[1].credentials.access_key_id);
-    }
+    starts_agree(vec![fixture.db.clone(); 6]).await;
 }
 
-async fn futures_of_starts(fixture: &Fixture) -> Vec<berth_auth::Bootstrap> {
-    let mut running = tokio::task::JoinSet::new();
+#[tokio::test]
+async fn starts_at_the_same_moment_agree_on_postgresql() {
+    let url = berth_testkit::postgres::fresh_database();
+    let mut servers = Vec::new();
     for _ in 0..6 {
-        let (db, master, clock) =
-            (fixture.db.clone(), fixture.master.clone(), fixture.clock.clone());
-        running.spawn(async move {
-            bootstrap(&db, &master, &*clock, &BootstrapConfig::default()).await.expect("started")
-        });
+        servers.push(Db::open(&url).await.expect("database"));
     }
-    running.join_all().await
+    starts_agree(servers).await;
+}
+
+/// Starts on every connection at once, twice; the second time with a pair of the operator's.
+async fn starts_agree(servers: Vec<Db>) {
+    let master = MasterKey::generate();
+    for access_key in [None, Some(("operator".to_owned(), Secret::new("the-secret")))] {
+        let mut running = tokio::task::JoinSet::new();
+        for db in servers.clone() {
+            let (master, access_key) = (master.clone(), access_key.clone());
+            running.spawn(async move {
+                let config = BootstrapConfig { access_key, ..BootstrapConfig::default() };
+                bootstrap(&db, &master, &ManualClock::at(NOW), &config).await.expect("started")
+            });
+        }
+        for pair in running.join_all().await.windows(2) {
+            assert_eq!(pair[0].account_id, pair[1].account_id);
+            assert_eq!(pair[0].instance_id, pair[1].instance_id);
+            assert_eq!(pair[0].credentials.access_key_id, pair[1].credentials.access_key_id);
+        }
+    }
 }
 
 #[tokio::test]

@@ -82,5 +82,5 @@ pub fn router(control: Arc<Control>) -> Router {
 }
 
 async fn answer(State(control): State<Arc<Control>>, request: Request) -> Response {
-    http::render(dispatch::dispatch(&control, request).await)
+    http::render(&dispatch::dispatch(&control, request).await)
 }

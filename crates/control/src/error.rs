@@ -1,6 +1,7 @@
 //! Errors of operations, and how they look on the wire.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use berth_artifacts::{ArtifactError, ArtifactErrorKind};
 use berth_auth::{AuthError, Denied};
@@ -59,7 +60,7 @@ impl ApiError {
         }
     }
 
-    pub(crate) fn internal(reason: impl ToString) -> Self {
+    pub(crate) fn internal(reason: impl fmt::Display) -> Self {
         Self::Internal(reason.to_string())
     }
 
@@ -245,4 +246,46 @@ pub(crate) fn sentence(error: &impl ToString) -> String {
     let Some(first) = characters.next() else { return text };
     let end = if text.ends_with('.') { "" } else { "." };
     format!("{}{}{end}", first.to_uppercase(), characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_auth::Access;
+    use berth_auth::access::authorize;
+    use berth_types::{Arn, Ctx, Identity};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_what_was_refused() {
+        let ctx = Ctx::new(Identity::anonymous(), "R".to_owned());
+        let arn = Arn::instance("local", "1", "cri-1");
+        let denied = authorize(&ctx, &Access::new("cr:GetInstance", &arn)).expect_err("refused");
+        let error = ApiError::from(denied);
+        let body = error.body("R", "host");
+        assert_eq!((error.status(), &body["Code"]), (403, &json!("NoPrivilege")));
+        assert_eq!(body["Message"], "Access denied for this user.");
+        assert_eq!(body["AccessDeniedDetail"]["AuthAction"], "cr:GetInstance");
+        assert_eq!(body["AccessDeniedDetail"]["NoPermissionType"], "ImplicitDeny");
+    }
+
+    #[test]
+    fn the_reason_of_an_internal_error_stays_inside() {
+        let error = ApiError::internal("password of the database is hunter2");
+        let body = error.body("R", "host");
+        assert_eq!((error.status(), &body["Code"]), (500, &json!("SystemError")));
+        assert!(!body.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn messages_are_sentences_and_never_empty() {
+        assert_eq!(sentence(&"tag `x` does not exist"), "Tag `x` does not exist.");
+        assert_eq!(sentence(&""), "");
+        let error = ApiError::new(codes::REPO_NOT_EXIST, "");
+        assert_eq!(error.message(), codes::REPO_NOT_EXIST.meaning);
+        assert_eq!(
+            ApiError::invalid("PageSize", "it is 0.").message(),
+            "Specified parameter PageSize is not valid: it is 0."
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! HTTP on both sides of dispatch: what a request says, and how an answer is written.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -105,9 +107,8 @@ impl Incoming {
     pub(crate) fn operation(&self, scheme: Scheme) -> (Option<String>, Option<String>) {
         let signed = self.signed();
         let parameters = self.parameters();
-        let header = |name: &str| {
-            signed.header(name).filter(|value| !value.is_empty()).map(|value| value.into_owned())
-        };
+        let header =
+            |name: &str| signed.header(name).filter(|value| !value.is_empty()).map(Cow::into_owned);
         let parameter = |name: &str| parameters.filled(name).map(str::to_owned);
         match scheme {
             Scheme::Acs3 => (header("x-acs-version"), header("x-acs-action")),
@@ -144,7 +145,7 @@ pub(crate) struct Answer {
 }
 
 /// Writes the answer: always JSON, never empty.
-pub(crate) fn render(answer: Answer) -> Response {
+pub(crate) fn render(answer: &Answer) -> Response {
     let mut response = Response::new(Body::from(answer.body.to_string()));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -87,7 +87,7 @@ static OPERATIONS: &[Operation] = table! {
 
     acr ListRepoTag BOTH "cr:ListRepositoryTag" Extent::Repository,
         "Lists the tags of a repository, derived ones included.";
-    acr GetRepoTag GET "cr:GetRepositoryTag" Extent::Repository,
+    acr GetRepoTag GET "cr:GetRepoTag" Extent::Repository,
         "Reads one tag.";
     acr DeleteRepoTag BOTH "cr:DeleteRepositoryTag" Extent::Repository,
         "Deletes one tag.";

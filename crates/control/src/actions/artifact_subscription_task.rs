@@ -198,10 +198,16 @@ response! {
         task_status: &'static str = Acr "TaskStatus",
         /// `AUTO` or `MANUAL`.
         task_type: String = Acr "TaskType",
+        /// Whether it ended by being cancelled; its result reads `FAILED`.
+        canceled: bool = Extension "Canceled",
         /// When it was asked for, milliseconds since the epoch.
         create_time: i64 = Extension "CreateTime",
+        /// How far it is.
+        progress: Option<Value> = Extension "Progress",
         /// The rule that it runs, which may be gone.
         rule_id: String = Extension "RuleId",
+        /// The upstream's host.
+        source_domain: String = Extension "SourceDomain",
     }
 }
 
@@ -225,8 +231,11 @@ fn row(task: SubscriptionTaskView) -> SubscriptionTaskRow {
         task_result: task.task_result,
         task_status: task.task_status,
         task_type: task.task_type,
+        canceled: task.canceled,
         create_time: task.create_time,
+        progress: task.progress,
         rule_id: task.rule_id,
+        source_domain: task.source_domain,
     }
 }
 

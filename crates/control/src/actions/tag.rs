@@ -78,7 +78,7 @@ impl Action for ListRepoTag {
         let repo_id = &call.target.repository()?.repo_id;
         let (rows, total) = control.artifacts().tags().page(repo_id, walk.page).await?;
         Ok(TagList {
-            images: rows.into_iter().map(row).collect(),
+            images: rows.iter().map(row).collect(),
             max_results: walk.max_results(),
             next_token: walk.next_token(total),
             page_no: walk.page.number,
@@ -88,7 +88,7 @@ impl Action for ListRepoTag {
     }
 }
 
-fn row(info: TagInfo) -> TagRow {
+fn row(info: &TagInfo) -> TagRow {
     let answer = answer(info);
     TagRow {
         digest: answer.digest,
@@ -127,7 +127,7 @@ response! { TagAnswer {
     tag: String = Acr "Tag",
 } }
 
-fn answer(info: TagInfo) -> TagAnswer {
+fn answer(info: &TagInfo) -> TagAnswer {
     TagAnswer {
         digest: info.digest.hex().to_owned(),
         image_create: info.created,
@@ -146,7 +146,7 @@ impl Action for GetRepoTag {
     async fn run(self, control: &Control, call: &Call) -> Result<TagAnswer, ApiError> {
         let tag = existing(&self.tag)?;
         let repo_id = &call.target.repository()?.repo_id;
-        Ok(answer(control.artifacts().tags().get(repo_id, &tag).await?))
+        Ok(answer(&control.artifacts().tags().get(repo_id, &tag).await?))
     }
 }
 

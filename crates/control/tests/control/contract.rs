@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use berth_control::{Field, Kind, Operation, Stage, find, operations};
+use berth_control::{CODES, Field, Kind, Operation, Origin, Stage, find, operations};
 use serde_json::{Map, Value};
 
 /// The fields that every answer has; dispatch writes them.
@@ -129,4 +129,58 @@ fn assert_documented(path: &str, fields: &[Field]) {
         assert!(field.doc.trim().ends_with('.'), "{path}: {:?}", field.doc);
         assert_documented(&path, field.fields);
     }
+}
+
+#[test]
+fn extensions_are_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contract/extensions.md");
+    let text = fs::read_to_string(path).expect("the list of extensions");
+    let mut wanted: Vec<String> = CODES
+        .iter()
+        .filter(|code| code.origin == Origin::Berth)
+        .map(|code| code.name.to_owned())
+        .collect();
+    for operation in operations() {
+        if operation.stage == Stage::Extension {
+            wanted.push(operation.name.to_owned());
+            continue;
+        }
+        for field in operation.request {
+            if field.stage == Stage::Extension {
+                wanted.push(format!("{}.{}", operation.name, field.name));
+            }
+        }
+        extensions_of(operation.name, operation.response, &mut wanted);
+    }
+    let missing: Vec<String> =
+        wanted.into_iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not in contract/extensions.md: {missing:#?}");
+}
+
+fn extensions_of(path: &str, fields: &[Field], found: &mut Vec<String>) {
+    for field in fields {
+        let path = format!("{path}.{}", field.name);
+        if field.stage == Stage::Extension {
+            found.push(path.clone());
+        }
+        extensions_of(&path, field.fields, found);
+    }
+}
+
+#[test]
+fn authorisation_is_one_call() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut calls = Vec::new();
+    let mut folders = vec![source];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if fs::read_to_string(&path).expect("a file").contains(".authorize(") {
+                calls.push(path.file_name().expect("a name").to_owned());
+            }
+        }
+    }
+    assert_eq!(calls, ["dispatch.rs"]);
 }
