@@ -26,19 +26,6 @@ pub fn keys<'a>(options: &str, blobs: impl IntoIterator<Item = &'a Digest>) -> V
     keys
 }
 
-/// The OCI chain ids of a stack of diff ids (image-spec, "Layer ChainID"), lowest first.
-pub fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
-    let mut ids: Vec<Digest> = Vec::with_capacity(diff_ids.len());
-    for diff_id in diff_ids {
-        let id = match ids.last() {
-            None => diff_id.clone(),
-            Some(below) => Digest::sha256(format!("{below} {diff_id}").as_bytes()),
-        };
-        ids.push(id);
-    }
-    ids
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,16 +38,6 @@ impl BuildStatus {
             .into_iter()
             .find(|status| status.as_str() == text)
     }
-
-    /// A task that waits for a retry has begun to build: it reads BUILDING.
-    fn of(state: &str, attempt: i64) -> Self {
-        match state {
-            "SUCCEEDED" => Self::Success,
-            "FAILED" | "CANCELED" => Self::Failed,
-            "READY" if attempt == 0 => Self::Pending,
-            _ => Self::Building,
-        }
-    }
 }
 
 /// One side of a build.
@@ -200,18 +190,10 @@ impl Builder {
         filter: &TaskFilter,
         page: Page,
     ) -> Result<(Vec<BuildTaskView>, i64), BuildError> {
-        let (state, or_state) = match filter.status {
-            None => ("", ""),
-            Some(BuildStatus::Pending) => ("READY", ""),
-            Some(BuildStatus::Building) => ("RUNNING", ""),
-            Some(BuildStatus::Success) => ("SUCCEEDED", ""),
-            Some(BuildStatus::Failed) => ("FAILED", "CANCELED"),
-        };
         let filter = build_task::Filter {
             repo_id: filter.repo_id.clone().unwrap_or_default(),
             source_tag: filter.tag.clone().unwrap_or_default(),
-            state: state.to_owned(),
-            or_state: or_state.to_owned(),
+            status: filter.status.map_or_else(String::new, |status| status.as_str().to_owned()),
         };
         let mut session = self.artifacts().db.read().await?;
         let (rows, total) = build_task::list(&mut session, instance_id, &filter, page).await?;
@@ -329,11 +311,14 @@ fn not_found(task_id: &str) -> BuildError {
 }
 
 fn view(row: build_task::BuildTaskRow) -> Result<BuildTaskView, BuildError> {
-    let status = BuildStatus::of(&row.state, row.attempt);
+    let status = BuildStatus::parse(&row.status).ok_or_else(|| {
+        let reason = format!("`{}` is no status of a build", row.status);
+        berth_metadata::DbError::corrupt("status", reason)
+    })?;
     Ok(BuildTaskView {
         build_type: row.task.build_type.parse()?,
         status,
-        canceled: row.state == "CANCELED",
+        canceled: row.canceled,
         start_time: row.started_at,
         end_time: row.finished_at,
         created_at: row.task.created_at,

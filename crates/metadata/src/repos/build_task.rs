@@ -7,12 +7,34 @@ use crate::{DbError, Page, Row, Session, args};
 
 pub const STATEMENTS: &[&str] = &[INSERT, FIND, LIST, COUNT, SET_TARGET];
 
-macro_rules! joined {
-    ($rest:literal) => {
+/// ACR's name of a build's state. A task that waits for a retry has begun to build.
+macro_rules! status {
+    () => {
+        "CASE WHEN t.state = 'SUCCEEDED' THEN 'SUCCESS' \
+         WHEN t.state IN ('FAILED', 'CANCELED') THEN 'FAILED' \
+         WHEN t.state = 'READY' AND t.attempt = 0 THEN 'PENDING' ELSE 'BUILDING' END"
+    };
+}
+
+macro_rules! selected {
+    () => {
         concat!(
-            "SELECT b.*, t.state, t.attempt, t.cancel_requested, t.progress, t.error, \
-             t.started_at, t.finished_at FROM build_task b JOIN task t ON t.task_id = b.task_id ",
-            $rest
+            "WHERE b.instance_id = $1 AND ($2 = '' OR b.repo_id = $2) \
+             AND ($3 = '' OR b.source_tag = $3) AND ($4 = '' OR ",
+            status!(),
+            " = $4)"
+        )
+    };
+}
+
+macro_rules! joined {
+    ($($rest:tt)*) => {
+        concat!(
+            "SELECT b.*, ",
+            status!(),
+            " AS status, t.state, t.progress, t.error, t.started_at, t.finished_at \
+             FROM build_task b JOIN task t ON t.task_id = b.task_id ",
+            $($rest)*
         )
     };
 }
@@ -21,14 +43,12 @@ const INSERT: &str = "INSERT INTO build_task (task_id, instance_id, repo_id, bui
     parameters, priority, source_tag, source_digest, source_size, source_layer_count, target_tag, \
     created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 const FIND: &str = joined!("WHERE b.instance_id = $1 AND b.task_id = $2");
-const LIST: &str = joined!(
-    "WHERE b.instance_id = $1 AND ($2 = '' OR b.repo_id = $2) \
-     AND ($3 = '' OR b.source_tag = $3) AND ($4 = '' OR t.state = $4 OR t.state = $5) \
-     ORDER BY b.created_at DESC, b.task_id DESC LIMIT $6 OFFSET $7"
+const LIST: &str =
+    joined!(selected!(), " ORDER BY b.created_at DESC, b.task_id DESC LIMIT $5 OFFSET $6");
+const COUNT: &str = concat!(
+    "SELECT COUNT(*) AS total FROM build_task b JOIN task t ON t.task_id = b.task_id ",
+    selected!()
 );
-const COUNT: &str = "SELECT COUNT(*) AS total FROM build_task b JOIN task t \
-    ON t.task_id = b.task_id WHERE b.instance_id = $1 AND ($2 = '' OR b.repo_id = $2) \
-    AND ($3 = '' OR b.source_tag = $3) AND ($4 = '' OR t.state = $4 OR t.state = $5)";
 const SET_TARGET: &str = "UPDATE build_task SET target_digest = $2, target_size = $3, \
     target_layer_count = $4 WHERE task_id = $1";
 
@@ -58,23 +78,23 @@ pub struct BuildTaskRow {
     pub target_digest: Option<Digest>,
     pub target_size: Option<i64>,
     pub target_layer_count: Option<i64>,
-    pub state: String,
-    pub attempt: i64,
-    pub cancel_requested: bool,
+    /// `PENDING`, `BUILDING`, `SUCCESS` or `FAILED`.
+    pub status: String,
+    /// Whether it ended by cancellation.
+    pub canceled: bool,
     pub progress: String,
     pub error: Option<String>,
     pub started_at: Option<Millis>,
     pub finished_at: Option<Millis>,
 }
 
-/// Which builds to list; empty texts select everything. Two states, because ACR's names cover
-/// more than one of ours.
+/// Which builds to list; empty texts select everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub repo_id: String,
     pub source_tag: String,
-    pub state: String,
-    pub or_state: String,
+    /// `PENDING`, `BUILDING`, `SUCCESS` or `FAILED`.
+    pub status: String,
 }
 
 /// Inserts the row beside its `task` row, in the same transaction.
@@ -123,8 +143,7 @@ pub async fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<(Vec<BuildTaskRow>, i64), DbError> {
-    let filters =
-        || args![instance_id, &filter.repo_id, &filter.source_tag, &filter.state, &filter.or_state];
+    let filters = || args![instance_id, &filter.repo_id, &filter.source_tag, &filter.status];
     let mut values = filters();
     values.extend(args![page.size, page.offset()]);
     let rows = session.fetch_all(LIST, values).await?;
@@ -170,9 +189,8 @@ fn read(row: &Row) -> Result<BuildTaskRow, DbError> {
         },
         target_size: row.opt_int("target_size")?,
         target_layer_count: row.opt_int("target_layer_count")?,
-        state: row.text("state")?,
-        attempt: row.int("attempt")?,
-        cancel_requested: row.boolean("cancel_requested")?,
+        status: row.text("status")?,
+        canceled: row.text("state")? == "CANCELED",
         progress: row.text("progress")?,
         error: row.opt_text("error")?,
         started_at: row.opt_int("started_at")?,
