@@ -94,13 +94,13 @@ impl Code {
 pub struct ApiError {
     code: Code,
     message: String,
-    detail: Value,
+    detail: Option<Box<Value>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: Value::Null, headers: Vec::new() }
+        Self { code, message: message.into(), detail: None, headers: Vec::new() }
     }
 
     /// A fault of the server: logged here in full, told to the client without its inside.
@@ -126,7 +126,7 @@ impl ApiError {
     /// Adds a detail for the client to read.
     #[must_use]
     pub fn with_detail(mut self, detail: Value) -> Self {
-        self.detail = detail;
+        self.detail = Some(Box::new(detail));
         self
     }
 
@@ -183,8 +183,8 @@ impl From<RouteError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut entry = json!({ "code": self.code.name(), "message": self.message });
-        if !self.detail.is_null() {
-            entry["detail"] = self.detail;
+        if let Some(detail) = self.detail {
+            entry["detail"] = *detail;
         }
         let body = json!({ "errors": [entry] }).to_string();
         let mut response = (self.code.status(), body).into_response();

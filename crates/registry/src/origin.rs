@@ -2,6 +2,7 @@
 
 use http::Request;
 use http::header::HOST;
+use http::uri::Authority;
 
 /// Scheme and host as the client sees them. The server puts one into the extensions of each
 /// request, since only it knows of TLS and of trusted proxies; without one it is plain HTTP and the
@@ -37,7 +38,7 @@ impl Origin {
 /// host has becomes `localhost`, so that it can be written into headers.
 pub fn request_host<B>(request: &Request<B>) -> String {
     let header = request.headers().get(HOST).and_then(|value| value.to_str().ok());
-    let host = header.or_else(|| request.uri().authority().map(|name| name.as_str()));
+    let host = header.or_else(|| request.uri().authority().map(Authority::as_str));
     clean_host(host.unwrap_or_default())
 }
 

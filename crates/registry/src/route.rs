@@ -256,8 +256,8 @@ mod tests {
         text.parse().expect("test name")
     }
 
-    fn route(method: Method, path: &str) -> Route {
-        parse_route(&method, path).expect(path)
+    fn route(method: &Method, path: &str) -> Route {
+        parse_route(method, path).expect(path)
     }
 
     #[test]
@@ -301,18 +301,18 @@ mod tests {
             ),
         ];
         for (method, path, operation) in table {
-            assert_eq!(route(method, &path), Route::Repository { name: name("a/b"), operation });
+            assert_eq!(route(&method, &path), Route::Repository { name: name("a/b"), operation });
         }
-        assert_eq!(route(Method::GET, "/v2/"), Route::Ping);
-        assert_eq!(route(Method::GET, "/v2"), Route::Ping);
-        assert_eq!(route(Method::GET, "/v2/_catalog"), Route::Catalog);
+        assert_eq!(route(&Method::GET, "/v2/"), Route::Ping);
+        assert_eq!(route(&Method::GET, "/v2"), Route::Ping);
+        assert_eq!(route(&Method::GET, "/v2/_catalog"), Route::Catalog);
     }
 
     #[test]
     fn names_may_hold_the_words_of_the_endpoints() {
         for text in ["tags/list", "a/blobs", "a/blobs/uploads", "a/manifests", "manifests/tags"] {
             assert_eq!(
-                route(Method::GET, &format!("/v2/{text}/tags/list")),
+                route(&Method::GET, &format!("/v2/{text}/tags/list")),
                 Route::Repository { name: name(text), operation: Operation::ListTags }
             );
         }
@@ -354,7 +354,7 @@ mod tests {
                 ),
             };
             prop_assert_eq!(
-                route(Method::GET, &format!("/v2/{text}/{suffix}")),
+                route(&Method::GET, &format!("/v2/{text}/{suffix}")),
                 Route::Repository { name: name(&text), operation }
             );
         }

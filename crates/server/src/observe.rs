@@ -290,3 +290,33 @@ impl HttpBody for Counted {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn broken() -> &'static str {
+        panic!("on purpose")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_with_the_request_id() {
+        let observer = Observer { trust_proxy: false };
+        let router = Router::new()
+            .route("/broken", get(broken))
+            .layer(from_fn_with_state(observer, observe));
+        let request = Request::builder().uri("/broken").body(Body::empty()).expect("request");
+        let answer = router.oneshot(request).await.expect("infallible");
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let id = answer.headers()[REQUEST_ID].to_str().expect("text").to_owned();
+        let body = answer.into_body().collect().await.expect("body").to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["RequestId"], id);
+    }
+}
