@@ -30,7 +30,7 @@ fn a_cancelled_build_stops_at_once_and_leaves_nothing() {
     let server = TestServer::start();
     let repository = build::repository(&server, "team", "slow");
     let mut layout = Layout::create(&server.scratch().join("slow"));
-    let layer = || source::random_layer(400, Compression::Gzip);
+    let layer = || source::random_layer(300, Compression::None);
     layout.add_tagged("slow", &Image::new(vec![layer(), layer()]));
     skopeo::push(&server, layout.folder(), "slow", "team/slow:v1");
     let before = files(server.data_folder());
@@ -73,7 +73,7 @@ fn a_build_that_has_not_begun_is_cancelled_too() {
     let server = TestServer::start_with("[build]\nworkers = 1\n");
     let repository = build::repository(&server, "team", "queue");
     let mut layout = Layout::create(&server.scratch().join("queue"));
-    layout.add_tagged("ahead", &Image::new(vec![source::random_layer(300, Compression::None)]));
+    layout.add_tagged("ahead", &Image::new(vec![source::random_layer(200, Compression::None)]));
     layout.add_tagged("behind", &Image::tiny("behind"));
     for tag in ["ahead", "behind"] {
         skopeo::push(&server, layout.folder(), tag, &format!("team/queue:{tag}"));

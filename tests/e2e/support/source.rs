@@ -1,6 +1,9 @@
 //! Images to start from.
 
-use berth_testkit::image::{Compression, Descriptor, Image, Layer, Layout};
+use berth_testkit::image::{
+    Archive, Compression, Descriptor, Entry, Image, Kind, Layer, Layout,
+};
+use std::io::Read;
 use std::path::Path;
 
 /// An image as real ones are: a Debian root file system below a tree of installed Python packages,
@@ -31,7 +34,6 @@ pub fn real_image(folder: &Path) -> (Layout, Descriptor) {
 pub fn runnable_image() -> Image {
     let program = std::fs::read(berth_testkit::required_path("BERTH_TEST_CRANE"))
         .unwrap_or_else(|error| panic!("crane: {error}"));
-    use berth_testkit::image::{Archive, Entry, Kind};
     let tar = Archive::new().entry(&Entry::new("crane", Kind::File(program)).mode(0o755)).finish();
     let mut image = Image::new(vec![Layer { tar, compression: Compression::Gzip }]);
     image.command = vec!["/crane".to_owned(), "version".to_owned()];
@@ -40,14 +42,16 @@ pub fn runnable_image() -> Image {
 
 /// A layer of `megabytes` of random bytes in files of one megabyte: nothing that a codec or a cache
 /// could shorten.
+///
+/// # Panics
+/// When the kernel gives no random bytes.
 #[must_use]
 pub fn random_layer(megabytes: usize, compression: Compression) -> Layer {
-    use berth_testkit::image::Archive;
-    use rand::RngCore;
+    let mut random = std::fs::File::open("/dev/urandom").expect("the kernel has random bytes");
     let mut content = vec![0; 1 << 20];
     let mut archive = Archive::new().directory("random");
     for number in 0..megabytes {
-        rand::rng().fill_bytes(&mut content);
+        random.read_exact(&mut content).expect("random bytes do not end");
         archive = archive.file(&format!("random/file-{number}"), &content);
     }
     Layer { tar: archive.finish(), compression }

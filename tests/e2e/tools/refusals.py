@@ -8,10 +8,12 @@ import json
 import os
 from unittest import mock
 
-import acr
-from aliyunsdkcore.acs_exception.exceptions import ServerException
 from alibabacloud_tea_openapi.utils import Utils
+from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.utils import parameter_helper
+from aliyunsdkcr.request.v20181201.GetInstanceRequest import GetInstanceRequest
+
+import acr
 
 outcomes = {}
 
@@ -29,7 +31,9 @@ def new(name, using=None, instance=None):
 
 def old(name, using=None, instance=None):
     """One request of the previous SDK."""
-    request = acr.old_request("GetInstance", InstanceId=instance or acr.INSTANCE)
+    request = GetInstanceRequest()
+    request.set_InstanceId(instance or acr.INSTANCE)
+    request.set_endpoint(os.environ["ENDPOINT"])
     try:
         body = json.loads((using or acr.old_client()).do_action_with_exception(request))
         outcomes[name] = [body["Code"], 200]

@@ -57,7 +57,7 @@ pub fn gunzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Level::new(6));
+    let mut encoder = GzEncoder::new(Vec::new(), Level::new(3));
     encoder.write_all(bytes).expect("gzip in memory");
     encoder.finish().expect("gzip in memory")
 }

@@ -1,0 +1,29 @@
+# Sugar over `cargo xtask`; every recipe is one command that can be typed as well.
+
+# List the recipes.
+default:
+    @just --list
+
+# Install what the tests need and run everything, as CI does.
+test *arguments:
+    cargo xtask test {{ arguments }}
+
+# What needs no set-up: format, house rules, lints.
+check:
+    cargo xtask test --only fmt --only check --only clippy
+
+# The end-to-end tests, or one of their stories: `just e2e cancel`.
+e2e story="":
+    cargo xtask test --only tests -p berth-tests {{ if story == "" { "" } else { "--test " + story } }}
+
+# Format all code.
+fmt:
+    cargo fmt --all
+
+# The main job on this machine's own files.
+demo:
+    cargo run --release -- demo
+
+# A server on embedded defaults.
+run *arguments:
+    cargo run --release -- serve {{ arguments }}
