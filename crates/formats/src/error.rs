@@ -3,6 +3,8 @@
 use std::io;
 
 use crate::ext4::Ext4Error;
+use crate::ext4::reader::ReadError;
+use crate::overlaybd::{OverlayError, OverlayErrorKind};
 use crate::tar::TarError;
 use crate::tree::TreeError;
 
@@ -18,6 +20,12 @@ pub enum FormatError {
     /// The image does not fit ext4 or the virtual disk.
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
+    /// A layer blob is broken, or its conversion failed.
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    /// A file system is broken.
+    #[error(transparent)]
+    FileSystem(#[from] ReadError),
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -36,8 +44,16 @@ impl FormatError {
     /// The class of the error.
     pub fn kind(&self) -> FormatErrorKind {
         match self {
-            Self::Tar(TarError::Io { .. }) | Self::Io(_) => FormatErrorKind::Io,
-            Self::Tar(_) | Self::Tree(_) | Self::Ext4(_) => FormatErrorKind::Invalid,
+            Self::Tar(TarError::Io { .. })
+            | Self::Io(_)
+            | Self::FileSystem(ReadError::Io { .. }) => FormatErrorKind::Io,
+            Self::Overlay(error) => match error.kind() {
+                OverlayErrorKind::Invalid | OverlayErrorKind::Full => FormatErrorKind::Invalid,
+                _ => FormatErrorKind::Io,
+            },
+            Self::Tar(_) | Self::Tree(_) | Self::Ext4(_) | Self::FileSystem(_) => {
+                FormatErrorKind::Invalid
+            }
         }
     }
 }

@@ -408,3 +408,17 @@ fn cancelling_and_limits_stop_an_endless_layer() {
         assert_eq!(std::fs::read_dir(scratch.path()).expect("scratch").count(), 0);
     }
 }
+
+#[test]
+fn ratio_and_entries_are_limited() {
+    let zeros = vec![0; 8 << 20];
+    let bomb = zstd::bulk::compress(&tar(&[("zeros", &zeros)]), 3).expect("into memory");
+    let many = tar(&[("a", b""), ("b", b""), ("c", b"")]);
+    let limits = Limits { entries: 2, ratio: 100, ratio_from: 1 << 20, ..Limits::default() };
+    for (layer, words) in [(bomb, "compressed bytes"), (many, "more than 2 entries")] {
+        assert!(skim(source(&layer), &Cancel::new()).is_ok());
+        let error = skim(Source { limits, ..source(&layer) }, &Cancel::new());
+        let error = error.err().expect("a limit is passed").to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -48,15 +48,17 @@ impl Options {
 pub struct Limits {
     /// Bytes of uncompressed tar.
     pub inflated: u64,
-    /// Uncompressed bytes per compressed byte, looked at from the first GiB on.
+    /// Uncompressed bytes per compressed byte.
     pub ratio: u64,
+    /// Bytes of uncompressed tar from which the ratio is looked at.
+    pub ratio_from: u64,
     /// Entries of the tar.
     pub entries: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { inflated: 256 << 30, ratio: 1_100, entries: 4_000_000 }
+        Self { inflated: 256 << 30, ratio: 1_100, ratio_from: 1 << 30, entries: 4_000_000 }
     }
 }
 

@@ -12,9 +12,6 @@ use crate::compression::{Compression, decoder, detect};
 use crate::layer::{EntryKind, LayerEntries, LayerEntry};
 use crate::tar::{TarFile, TarReader};
 
-/// Inflated bytes from which the ratio limit is looked at.
-const RATIO_FROM: u64 = 1 << 30;
-
 /// Bytes of tar that are decompressed at a time.
 const BUFFER: usize = 256 * 1024;
 
@@ -242,7 +239,7 @@ impl<R> Inflated<'_, R> {
             return Err(OverlayError::Limit(format!("more than {limit} bytes of tar")));
         }
         let compressed = self.watch.compressed.load(Ordering::Relaxed);
-        if inflated > RATIO_FROM && inflated / self.limits.ratio.max(1) > compressed {
+        if inflated > self.limits.ratio_from && inflated / self.limits.ratio.max(1) > compressed {
             return Err(OverlayError::Limit(format!(
                 "{inflated} bytes of tar out of {compressed} compressed bytes"
             )));

@@ -91,10 +91,18 @@ impl<R: ReadAt> Comparison<'_, R> {
                 pending.push((child, child_inode, child_path));
             }
         }
-        for name in found.into_keys().filter(|name| node != ROOT || name != LOST_AND_FOUND) {
-            self.report.differ(&join(path, &name), "name", "does not exist", "exists");
+        for (name, child) in found {
+            if node != ROOT || name != LOST_AND_FOUND || !self.is_empty_directory(child)? {
+                self.report.differ(&join(path, &name), "name", "does not exist", "exists");
+            }
         }
         Ok(())
+    }
+
+    fn is_empty_directory(&self, number: u32) -> Result<bool, ReadError> {
+        let inode = self.reader.inode(number)?;
+        let is_directory = inode.file_type == FileType::Directory;
+        Ok(is_directory && self.reader.read_directory(&inode)?.is_empty())
     }
 
     /// Compares one name's inodes, unless they were under another name before; tells whether
