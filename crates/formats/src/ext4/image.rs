@@ -163,7 +163,9 @@ impl Image {
                     .map_err(|problem| self.file_problem(node, problem))?;
                 work.data.extend(placed.data);
                 work.zeroed.extend(placed.zeroed);
-                self.allocations[node.0 as usize].extents = placed.extents;
+                let extents = &mut self.allocations[node.0 as usize].extents;
+                *extents = placed.extents;
+                extents.shrink_to_fit();
                 if let Some(node) = self.tree.get_mut(node) {
                     node.kind = NodeKind::File(Content::Placed { size });
                 }

@@ -46,16 +46,13 @@ impl Pax {
         Ok(pax)
     }
 
-    /// Takes over the records of a global header; names, sizes and maps belong to one entry and
-    /// are left out.
+    /// Takes over owners and times of a global header. Names, sizes and maps belong to one entry;
+    /// attributes are left out too, because one header of them would weigh on every entry.
     pub(super) fn absorb_global(&mut self, body: &[u8]) -> Result<(), String> {
         let found = Self::parse(body)?;
         self.uid = found.uid.or(self.uid);
         self.gid = found.gid.or(self.gid);
         self.mtime = found.mtime.or(self.mtime);
-        for (name, value) in found.xattrs {
-            self.set_xattr(name, value);
-        }
         Ok(())
     }
 
@@ -64,11 +61,6 @@ impl Pax {
         self.uid = self.uid.or(global.uid);
         self.gid = self.gid.or(global.gid);
         self.mtime = self.mtime.or(global.mtime);
-        for (name, value) in &global.xattrs {
-            if !self.xattrs.iter().any(|(known, _)| known == name) {
-                self.xattrs.push((name.clone(), value.clone()));
-            }
-        }
         self
     }
 

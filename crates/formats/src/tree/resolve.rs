@@ -8,6 +8,9 @@ use super::{Tree, implicit_metadata};
 
 /// As many links as the unpackers follow.
 const MAX_SYMLINKS: usize = 255;
+/// Bound on the components of one path with all its links: what a layer may make us walk for an
+/// entry of 512 bytes.
+const MAX_STEPS: usize = 16_384;
 
 /// How far a path could be followed.
 struct Reached {
@@ -44,9 +47,14 @@ impl<F> Tree<F> {
     fn follow(&self, components: &[&[u8]]) -> Result<Reached, TreeProblem> {
         let mut reached = Reached { directory: ROOT, missing: Vec::new() };
         let mut links = 0;
+        let mut steps = 0;
         let mut pending: Vec<Cow<'_, [u8]>> =
             components.iter().rev().map(|name| Cow::Borrowed(*name)).collect();
         while let Some(name) = pending.pop() {
+            steps += 1;
+            if steps > MAX_STEPS {
+                return Err(TreeProblem::SymlinkLoop);
+            }
             match &*name {
                 b"" | b"." => continue,
                 b".." => {

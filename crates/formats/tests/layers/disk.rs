@@ -83,15 +83,29 @@ impl Disk {
         );
     }
 
+    /// What `debugfs` answers to a request.
+    pub(crate) fn debug(&self, request: &str) -> String {
+        let output = Command::new("debugfs").args(["-R", request]).arg(self.path()).output();
+        let output = output.expect("debugfs must be installed (Debian: e2fsprogs)");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// The mounted file system; `None` without the right to mount.
     pub(crate) fn mount(&self) -> Option<Mounted> {
+        self.mount_with("ro,loop")
+    }
+
+    pub(crate) fn mount_writable(&self) -> Option<Mounted> {
+        self.mount_with("rw,loop")
+    }
+
+    fn mount_with(&self, options: &str) -> Option<Mounted> {
         if std::fs::metadata("/proc/self").expect("proc").uid() != 0 {
             return None;
         }
         let at = self.folder.path().join("mounted");
         std::fs::create_dir_all(&at).expect("mount point");
-        let output =
-            Command::new("mount").args(["-o", "ro,loop"]).arg(self.path()).arg(&at).output();
+        let output = Command::new("mount").args(["-o", options]).arg(self.path()).arg(&at).output();
         let output = output.expect("mount");
         assert!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr));
         Some(Mounted { at })

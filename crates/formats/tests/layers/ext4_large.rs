@@ -111,6 +111,54 @@ fn a_directory_of_many_names_works_through_layers() {
     }
     assert!(!directory.join("file-0000003").exists());
     assert!(directory.join(format!("{}-8999", "long".repeat(20))).exists());
+    drop(mounted);
+    let dump = disk.debug("htree_dump /D");
+    assert!(dump.contains("Indirect levels: 1"), "{}", &dump[..dump.len().min(500)]);
+}
+
+#[test]
+fn the_kernel_may_write_to_the_result() {
+    let mut layer = Layer::default();
+    for number in 0..3_000 {
+        layer.file(&format!("D/file-{number}"), b"content");
+        layer.file(&format!("small-{}/file", number % 7), b"content");
+    }
+    let mut disk = Disk::new(64 * GIB);
+    disk.apply(&layer.entries, &layer.stream);
+    let Some(mounted) = disk.mount_writable() else { return };
+    let directory = mounted.root().join("D");
+    for number in 0..3_000 {
+        std::fs::write(directory.join(format!("new-{number}")), b"by the kernel").expect("write");
+        if number % 2 == 0 {
+            std::fs::remove_file(directory.join(format!("file-{number}"))).expect("remove");
+        }
+    }
+    std::fs::create_dir(mounted.root().join("made")).expect("create");
+    // Into groups whose bitmaps were never written.
+    let large = std::fs::File::create(mounted.root().join("large")).expect("create");
+    rustix::fs::fallocate(&large, rustix::fs::FallocateFlags::empty(), 0, GIB).expect("allocate");
+    drop(large);
+    drop(mounted);
+    disk.check();
+}
+
+#[test]
+fn the_same_chain_gives_the_same_bytes() {
+    let mut lower = Layer::default();
+    for number in 0..500 {
+        lower.file(&format!("d{}/file-{number}", number % 9), &vec![1; number * 37]);
+    }
+    let mut upper = Layer::default();
+    for number in (0..500).step_by(3) {
+        upper.file(&format!("d{}/file-{number}", number % 9), &vec![2; number * 50]);
+        upper.file(&format!("d{}/.wh.file-{}", (number + 1) % 9, number + 1), b"");
+    }
+    let place = || {
+        let mut image = Image::new(Geometry::default()).expect("image");
+        let first = image.apply(&lower.entries).expect("apply");
+        (first, image.apply(&upper.entries).expect("apply"))
+    };
+    assert!(place() == place());
 }
 
 #[test]
@@ -136,12 +184,7 @@ fn an_index_of_two_levels() {
     }
     disk.apply(&more.entries, &more.stream);
     disk.check();
-    let output = std::process::Command::new("debugfs")
-        .args(["-R", "htree_dump /D"])
-        .arg(disk.path())
-        .output()
-        .expect("debugfs");
-    let dump = String::from_utf8_lossy(&output.stdout);
+    let dump = disk.debug("htree_dump /D");
     assert!(dump.contains("Indirect levels: 1"), "{}", &dump[..dump.len().min(500)]);
     let Some(mounted) = disk.mount() else { return };
     for number in (0..60_000).step_by(701) {

@@ -111,18 +111,13 @@ fn stale_bytes_of_removed_files_never_show() {
     for number in 0..40 {
         third.directory(&format!("d{number}")).symlink(&format!("s{number}"), &"t".repeat(100));
     }
-    let Some((_disk, mounted)) = mounted(&[&lower, &second, &third]) else { return };
+    let Some((disk, mounted)) = mounted(&[&lower, &second, &third]) else { return };
     let content = std::fs::read(mounted.root().join("g3")).expect("read");
     assert!(content == vec![0x11; 4096 * 2 + 603]);
     // What the page cache maps behind the end of a file is the raw block's tail.
-    let output = std::process::Command::new("debugfs")
-        .args(["-R", "blocks /g3"])
-        .arg(_disk.path())
-        .output()
-        .expect("debugfs");
-    let blocks = String::from_utf8_lossy(&output.stdout);
+    let blocks = disk.debug("blocks /g3");
     let last: u64 = blocks.split_whitespace().last().and_then(|b| b.parse().ok()).expect("block");
-    let raw = std::fs::read(_disk.path()).expect("disk");
+    let raw = std::fs::read(disk.path()).expect("disk");
     let start = usize::try_from(last * 4096).expect("offset");
     assert!(raw[start + 603..start + 4096].iter().all(|byte| *byte == 0));
 }

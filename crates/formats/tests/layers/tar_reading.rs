@@ -5,6 +5,8 @@ use std::io::Read;
 use berth_formats::layer::{EntryKind, LayerEntry, Timestamp};
 use berth_formats::tar::{SparseRegion, TarError, TarFile, TarReader};
 
+use proptest::prelude::*;
+
 use crate::archive::{Archive, GNU, Header, seal};
 
 type Read1 = (LayerEntry<TarFile>, Vec<u8>);
@@ -307,4 +309,36 @@ fn the_tar_crate_and_this_reader_agree() {
         assert_eq!(u32::from(ours.0.metadata.mode), theirs.header().mode().expect("mode"));
     }
     assert_eq!(entries.len(), 3);
+}
+
+proptest! {
+    /// Damage gives an error or other entries, never a panic and never more than was there.
+    #[test]
+    fn damaged_archives_do_no_harm(
+        damage in prop::collection::vec((0..8_000usize, any::<u8>()), 1..12),
+        length in 0..9_000usize,
+        repair in any::<bool>(),
+    ) {
+        let mut archive = Archive::default();
+        archive.extended(b'g', &[("uid", b"7")]).file("a", &[1; 700]).long(b'L', &[b'n'; 300]);
+        archive.hard_link("b", "a").extended(b'x', &[("GNU.sparse.size", b"9000")]);
+        archive.extended(b'x', &[("GNU.sparse.size", b"9000"), ("GNU.sparse.map", b"0,512")]);
+        archive.file("s", &[2; 512]).symlink("l", "a").directory("d");
+        let mut bytes = archive.end();
+        for (at, value) in &damage {
+            if let Some(byte) = bytes.get_mut(*at) {
+                *byte = *value;
+            }
+        }
+        if repair {
+            for block in bytes.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
+                let sealed = seal(block.try_into().expect("block"));
+                block.copy_from_slice(&sealed);
+            }
+        }
+        bytes.truncate(length);
+        if let Ok(entries) = read(&bytes) {
+            prop_assert!(entries.iter().map(|(_, data)| data.len()).sum::<usize>() <= bytes.len());
+        }
+    }
 }
