@@ -1,29 +1,29 @@
-# Sugar over `cargo xtask` and cargo; `just --list` shows what there is.
+# Sugar over `cargo xtask`; every recipe is one command that can be typed as well.
 
-# Format check, house rules, clippy and every test, with everything they need.
-test *filter:
-    cargo xtask test {{filter}}
+# List the recipes.
+default:
+    @just --list
 
-# What is quick: format check, house rules, clippy.
+# Install what the tests need and run everything, as CI does.
+test *arguments:
+    cargo xtask test {{ arguments }}
+
+# What needs no set-up: format, house rules, lints.
 check:
     cargo xtask test --only fmt --only check --only clippy
 
-# The end-to-end stories; `just e2e subscription` runs one of them.
-e2e *story:
-    cargo xtask test --only tests --package berth-tests {{ if story == "" { "" } else { "--test " + story } }}
+# The end-to-end tests, or one of their stories: `just e2e cancel`.
+e2e story="":
+    cargo xtask test --only tests -p berth-tests {{ if story == "" { "" } else { "--test " + story } }}
 
-# Both databases and all stores.
-test-storage:
-    cargo xtask test --only tests --package berth-metadata --package berth-storage --package berth-tasks
+# Format all code.
+fmt:
+    cargo fmt --all
 
 # The main job on this machine's own files.
 demo:
     cargo run --release -- demo
 
-# A server with its data in ./berth-data.
+# A server on embedded defaults.
 run *arguments:
-    cargo run --release -- serve {{arguments}}
-
-# Licences and advisories of the dependencies (needs cargo-deny).
-deny:
-    cargo deny check
+    cargo run --release -- serve {{ arguments }}
