@@ -11,14 +11,16 @@ use berth_tests::{build, skopeo, source};
 use rand::Rng;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const KILLS: usize = 10;
 
-/// Sleeps for a random time of at most `most` milliseconds, then pulls the plug.
-fn kill_within(server: &mut TestServer, most: u64) {
-    let pause = rand::rng().random_range(0..most);
-    std::thread::sleep(Duration::from_millis(pause));
+/// How many of the kills have to hit unfinished work for the test to say anything.
+const HITS: usize = KILLS / 2;
+
+/// Pulls the plug at a random moment of something that takes `usual` when it is left alone.
+fn kill_within(server: &mut TestServer, usual: Duration) {
+    std::thread::sleep(usual.mul_f64(rand::rng().random_range(0.0..0.9)));
     server.kill9();
 }
 
@@ -72,6 +74,7 @@ fn a_killed_push_loses_nothing_that_was_acknowledged() {
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let registry = server.registry();
     let mut unfinished = Vec::new();
+    let mut hits = 0;
     for round in 0..KILLS {
         let mut layout = Layout::create(&server.scratch().join(format!("push-{round}")));
         let layers = (0..8).map(|_| source::random_layer(4, Compression::Gzip)).collect();
@@ -85,12 +88,21 @@ fn a_killed_push_loses_nothing_that_was_acknowledged() {
                 (layout, outcome)
             })
         };
-        kill_within(&mut server, 900);
-        let (layout, _cut) = pusher.join().expect("the push ends");
+        // After a random number of blobs, in the middle of the next.
+        let reached = rand::rng().random_range(0..8);
+        let before = acknowledged.lock().expect("no panic before").blobs.len();
+        while acknowledged.lock().expect("no panic before").blobs.len() < before + reached {
+            assert!(!pusher.is_finished(), "the push ends before {reached} blobs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        kill_within(&mut server, Duration::from_millis(60));
+        let (layout, outcome) = pusher.join().expect("the push ends");
+        hits += usize::from(outcome.is_err());
         server.restart();
         acknowledged.lock().expect("no panic before").assert_present(&registry);
         unfinished.push((layout, image, repository));
     }
+    assert!(hits >= HITS, "only {hits} kills met a push");
     // Every push can be finished after all, and what was there before it still is.
     for (layout, image, repository) in unfinished {
         push_noting(&layout, &image.digest, &registry, &repository, &acknowledged)
@@ -98,7 +110,7 @@ fn a_killed_push_loses_nothing_that_was_acknowledged() {
     }
     server.restart();
     let acknowledged = acknowledged.lock().expect("no panic before");
-    assert_eq!(acknowledged.manifests.len().max(KILLS), acknowledged.manifests.len());
+    assert!(acknowledged.manifests.len() >= KILLS);
     acknowledged.assert_present(&registry);
 }
 
@@ -108,19 +120,28 @@ fn a_killed_build_is_finished_after_the_restart() {
     let repository = build::repository(&server, "crash", "build");
     let mut layout = Layout::create(&server.scratch().join("source"));
     let mut tags = Vec::new();
-    for round in 0..KILLS {
+    for round in 0..=KILLS {
         let layer = |size| source::random_layer(size, Compression::Gzip);
         let tag = format!("v{round}");
         layout.add_tagged(&tag, &Image::new(vec![layer(40), layer(10)]));
         skopeo::push(&server, layout.folder(), &tag, &format!("crash/build:{tag}"));
         tags.push(tag);
     }
-    let mut tasks = Vec::new();
+    // One more, which is left alone, tells how long a build takes here.
+    let begin = Instant::now();
+    let spared = tags.pop().expect("a tag");
+    build::wait_success(&server, &build::create_task(&server, &repository, &spared));
+    let usual = begin.elapsed();
+    let (mut tasks, mut hits) = (Vec::new(), 0);
     for tag in &tags {
-        tasks.push(build::create_task(&server, &repository, tag));
-        kill_within(&mut server, 1_000);
+        let task = build::create_task(&server, &repository, tag);
+        kill_within(&mut server, usual);
         server.restart();
+        let status = build::task(&server.api(), &server.credentials().instance_id, &task);
+        hits += usize::from(status["TaskStatus"] != "SUCCESS");
+        tasks.push(task);
     }
+    assert!(hits >= HITS, "only {hits} kills met a build");
     for (task, tag) in tasks.iter().zip(&tags) {
         let ended = build::wait_success(&server, task);
         let [begin, end] =
@@ -133,7 +154,7 @@ fn a_killed_build_is_finished_after_the_restart() {
             .args(["--target", &skopeo::local(&pulled, tag)]));
         std::fs::remove_dir_all(pulled).expect("a folder can be removed");
     }
-    assert_eq!(build::tasks(&server, &repository).len(), KILLS, "one task for each, and no others");
+    assert_eq!(build::tasks(&server, &repository).len(), KILLS + 1, "one for each, and no others");
 }
 
 #[test]
@@ -144,7 +165,7 @@ fn a_killed_subscription_is_finished_after_the_restart() {
     let mut layout = Layout::create(&server.scratch().join("upstream"));
     let tags = ["1.0.0", "1.1.0", "1.2.0"];
     let mut rules = Vec::new();
-    for round in 0..KILLS {
+    for round in 0..=KILLS {
         // Content of its own in every round, so that every round has all of it to copy.
         let from = format!("round-{round}");
         for tag in tags {
@@ -165,12 +186,21 @@ fn a_killed_subscription_is_finished_after_the_restart() {
             },
         ));
     }
-    let mut tasks = Vec::new();
+    // The last is left alone and tells how long a task takes here.
+    let begin = Instant::now();
+    let spared = rules.pop().expect("a rule");
+    let told = subscription::wait(&server, &subscription::start(&server, &spared));
+    assert_eq!(told["TaskResult"], "SUCCESS", "{told}");
+    let usual = begin.elapsed();
+    let (mut tasks, mut hits) = (Vec::new(), 0);
     for rule in &rules {
-        tasks.push(subscription::start(&server, rule));
-        kill_within(&mut server, 600);
+        let task = subscription::start(&server, rule);
+        kill_within(&mut server, usual);
         server.restart();
+        hits += usize::from(subscription::task(&server, &task)["TaskStatus"] != "COMPLETED");
+        tasks.push(task);
     }
+    assert!(hits >= HITS, "only {hits} kills met a subscription");
     for (round, task) in tasks.iter().enumerate() {
         let told = subscription::wait(&server, task);
         assert_eq!(told["TaskResult"], "SUCCESS", "{told}");

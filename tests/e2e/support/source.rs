@@ -1,8 +1,6 @@
 //! Images to start from.
 
-use berth_testkit::image::{
-    Archive, Compression, Descriptor, Entry, Image, Kind, Layer, Layout,
-};
+use berth_testkit::image::{Archive, Compression, Descriptor, Entry, Image, Kind, Layer, Layout};
 use std::io::Read;
 use std::path::Path;
 

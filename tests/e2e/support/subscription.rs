@@ -63,17 +63,23 @@ pub fn start(server: &TestServer, rule_id: &str) -> String {
     text(&made, "TaskId")
 }
 
+/// A task as it stands.
+#[must_use]
+pub fn task(server: &TestServer, id: &str) -> Value {
+    let instance = &server.credentials().instance_id;
+    let parameters = [("InstanceId", instance.as_str()), ("TaskId", id)];
+    server.api().call("GetArtifactSubscriptionTask", &parameters)
+}
+
 /// Waits until a task is over and returns it as it ended.
 ///
 /// # Panics
 /// When it takes more than two minutes.
 #[must_use]
 pub fn wait(server: &TestServer, id: &str) -> Value {
-    let (api, begin) = (server.api(), Instant::now());
-    let instance = &server.credentials().instance_id;
+    let begin = Instant::now();
     loop {
-        let task =
-            api.call("GetArtifactSubscriptionTask", &[("InstanceId", instance), ("TaskId", id)]);
+        let task = task(server, id);
         if task["TaskStatus"] == "COMPLETED" {
             return task;
         }
