@@ -167,7 +167,8 @@ mod tests {
             let name: RepoName = good.parse().expect(good);
             assert_eq!(format!("{}/{}", name.namespace(), name.name()), good);
         }
-        for bad in ["", "a", "/a", "a/", "A/b", "a//b", "a/.b", "a/b.", "a/b___c", "a/b..c", "a/é"] {
+        for bad in ["", "a", "/a", "a/", "A/b", "a//b", "a/.b", "a/b.", "a/b___c", "a/b..c", "a/é"]
+        {
             assert!(bad.parse::<RepoName>().is_err(), "{bad}");
         }
         assert_eq!(format!("a/{}", "b".repeat(254)).parse::<RepoName>(), Err(NameError::TooLong));
