@@ -85,7 +85,10 @@ impl Parameters {
     }
 
     /// Refuses what no build could honour.
-    pub(crate) fn check(&self) -> Result<(), BuildError> {
+    ///
+    /// # Errors
+    /// `InvalidParameter` or `Unsupported`, naming the parameter.
+    pub fn check(&self) -> Result<(), BuildError> {
         let invalid = |message: String| {
             Err(BuildError::refused(BuildErrorKind::InvalidParameter("Parameters"), message))
         };

@@ -19,7 +19,7 @@ use crate::resource::resolve;
 /// Answers a request; every error becomes a body.
 pub(crate) async fn dispatch(control: &Control, request: Request) -> Answer {
     let started = Instant::now();
-    let request_id = id::request();
+    let request_id = request_id_of(&request);
     let host = host_of(&request);
     let mut operation = None;
     let outcome = perform(control, request, &request_id, &host, &mut operation).await;
@@ -40,6 +40,12 @@ pub(crate) async fn dispatch(control: &Control, request: Request) -> Answer {
             Answer { status: error.status(), body: error.body(&request_id, &host), request_id }
         }
     }
+}
+
+/// The id that the server gave the request, so that answer and log say the same.
+fn request_id_of(request: &Request) -> String {
+    let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
+    given.filter(|id| !id.is_empty()).map_or_else(id::request, str::to_owned)
 }
 
 fn envelope(request_id: &str, fields: Map<String, Value>) -> Value {

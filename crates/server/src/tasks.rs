@@ -1,7 +1,9 @@
 //! What runs beside requests: build and subscription workers, and schedules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use berth_artifacts::Artifacts;
 use berth_builder::Builder;
 use berth_metadata::repos::task::{TaskState, count_by_state};
 use berth_metadata::{Db, DbError};
@@ -34,6 +36,43 @@ pub(crate) fn spawn(
         Arc::new(parts.subscription.clone()),
     );
     tracker.spawn(scheduler.run(shutdown.clone()));
+    let (artifacts, shutdown) = (parts.artifacts.clone(), shutdown.clone());
+    tracker.spawn(async move {
+        tokio::select! {
+            () = collect_uploads(&artifacts) => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+}
+
+/// How long an upload may pause before its bytes are collected.
+const UPLOAD_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// Time between two looks at abandoned uploads.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Removes uploads that nobody continues, and what unfinished objects left in the store.
+async fn collect_uploads(artifacts: &Artifacts) {
+    let pause = i64::try_from(UPLOAD_PAUSE.as_millis()).unwrap_or(i64::MAX);
+    let mut tick = tokio::time::interval(COLLECT_INTERVAL);
+    loop {
+        tick.tick().await;
+        loop {
+            match artifacts.uploads().purge(artifacts.clock.now() - pause).await {
+                Ok(0) => break,
+                Ok(count) => tracing::info!(count, "abandoned uploads removed"),
+                Err(error) => {
+                    tracing::warn!(%error, "abandoned uploads could not be removed");
+                    break;
+                }
+            }
+        }
+        // Later than the sessions, so that only pieces without a session are left to sweep.
+        match artifacts.store.sweep(UPLOAD_PAUSE + COLLECT_INTERVAL).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "pieces of unfinished objects removed"),
+            Err(error) => tracing::warn!(%error, "unfinished objects could not be swept"),
+        }
+    }
 }
 
 /// Brings the gauges of unfinished tasks up to date.

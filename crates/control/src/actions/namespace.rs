@@ -55,8 +55,9 @@ fn repo_type_of(
 }
 
 fn build_rule_of(configuration: &RepoConfiguration) -> Result<Option<String>, ApiError> {
-    let parameters = configuration.artifact_build_rule_parameters.as_ref();
-    parameters.map(serde_json::to_string).transpose().map_err(ApiError::internal)
+    let Some(parameters) = &configuration.artifact_build_rule_parameters else { return Ok(None) };
+    parameters.check()?;
+    serde_json::to_string(parameters).map(Some).map_err(ApiError::internal)
 }
 
 request! { CreateNamespace {

@@ -92,7 +92,7 @@ impl Pax {
                     if value.len() > MAX_XATTR_VALUE {
                         return None;
                     }
-                    self.set_xattr(name.to_vec(), value.to_vec());
+                    self.set_xattr(name, value);
                 } else if let Some(key) = key.strip_prefix(SPARSE_PREFIX) {
                     self.sparse.record(key, value)?;
                 }
@@ -101,12 +101,23 @@ impl Pax {
         Some(())
     }
 
-    fn set_xattr(&mut self, name: Vec<u8>, value: Vec<u8>) {
-        match self.xattrs.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => self.xattrs.push((name, value)),
+    /// A record without a value takes the attribute away (POSIX pax), and attributes of name spaces
+    /// that Linux file systems do not have are left out, as every unpacker does.
+    fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
+        self.xattrs.retain(|(known, _)| known != name);
+        if !value.is_empty() && is_linux_xattr(name) {
+            self.xattrs.push((name.to_vec(), value.to_vec()));
         }
     }
+}
+
+/// Whether ext4 can hold an attribute of this name. Archives made on other systems carry more, such
+/// as `com.apple.provenance`.
+fn is_linux_xattr(name: &[u8]) -> bool {
+    let name_spaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+    let access_lists: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+    access_lists.contains(&name)
+        || name_spaces.iter().any(|space| name.len() > space.len() && name.starts_with(space))
 }
 
 impl PaxSparse {
@@ -169,6 +180,20 @@ fn printable(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::Pax;
+
+    #[test]
+    fn attributes_that_nobody_would_set_are_left_out() {
+        let record = |text: &str| {
+            let line = format!(" SCHILY.xattr.{text}\n");
+            let digits = if line.len() + 2 > 99 { 3 } else { 2 };
+            format!("{}{line}", line.len() + digits)
+        };
+        let records = ["user.a=1", "user.b=", "com.apple.provenance=x", "security.capability=c"];
+        let text: String = records.into_iter().map(record).collect();
+        let pax = Pax::parse(text.as_bytes()).expect("parse");
+        let names: Vec<&[u8]> = pax.xattrs.iter().map(|(name, _)| name.as_slice()).collect();
+        assert_eq!(names, [b"user.a".as_slice(), b"security.capability"]);
+    }
 
     #[test]
     fn records_may_hold_any_bytes() {
