@@ -82,7 +82,7 @@ fn timed(name: &str, step: impl FnOnce() -> Result<()>) -> Result<String> {
 }
 
 fn all_tests(options: &Options) -> Result<Totals> {
-    let end_to_end = |name: &String| name == "berth-tests" || name == "berth-testkit";
+    let end_to_end = |name: &String| name == "berth-tests";
     let everything = options.package.is_empty() || options.package.iter().any(end_to_end);
     let extent = if everything { Extent::Everything } else { Extent::Services };
     let mut variables = setup::prepare(extent)?;

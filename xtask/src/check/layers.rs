@@ -67,7 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Beside the product: what tests and the repository use.
     ("testkit", &["types"]),
-    ("tests", &[]),
+    ("tests", &["testkit"]),
     ("xtask", &[]),
 ];
 
