@@ -54,6 +54,30 @@ impl Handler for BuildHandler {
     }
 }
 
+/// The tags of a build: known to be valid before anything is converted.
+struct Tags {
+    source: Tag,
+    accelerated: Tag,
+    containerd_accelerated: Tag,
+}
+
+impl Tags {
+    fn of(source: &str) -> Result<Self, TaskFailure> {
+        let parse = |name: String| {
+            name.parse::<Tag>().map_err(|_| {
+                TaskFailure::Permanent(format!(
+                    "the target tag `{name}` is longer than a tag may be"
+                ))
+            })
+        };
+        Ok(Self {
+            source: parse(source.to_owned())?,
+            accelerated: parse(accelerated_tag(source))?,
+            containerd_accelerated: parse(containerd_accelerated_tag(source))?,
+        })
+    }
+}
+
 struct Build<'a> {
     builder: &'a Builder,
     task: &'a TaskHandle,
@@ -85,9 +109,10 @@ impl Build<'_> {
                 payload.source_digest
             )));
         };
+        let tags = Tags::of(&payload.source_tag)?;
         let store = Arc::new(TaskStore::new(self.builder.clone(), task.clone(), repository));
         let outcome = match self.convert(&store, source.media_type, source.content).await {
-            Ok(converted) => self.publish(&converted).await,
+            Ok(converted) => self.publish(&converted, tags).await,
             Err(error) => Err(error),
         };
         match &outcome {
@@ -152,22 +177,15 @@ impl Build<'_> {
     }
 
     /// Writes manifests, tags and the end of the task in one fenced transaction.
-    async fn publish(&self, converted: &ConvertedImage) -> Result<(), TaskFailure> {
+    async fn publish(&self, converted: &ConvertedImage, tags: Tags) -> Result<(), TaskFailure> {
         let (task, payload) = (self.task, self.payload);
-        let source_tag: Tag = payload
-            .source_tag
-            .parse()
-            .map_err(|error| TaskFailure::Permanent(format!("source tag: {error}")))?;
         task.log(format!(
             "Target {} {}: {} layers, {} bytes",
-            accelerated_tag(source_tag.as_str()),
-            converted.root.digest,
-            converted.layer_count,
-            converted.size
+            tags.accelerated, converted.root.digest, converted.layer_count, converted.size
         ))
         .await;
         let mut session = task.fenced().await?;
-        let repository = self.still_wanted(&mut session, &source_tag).await?;
+        let repository = self.still_wanted(&mut session, &tags.source).await?;
         let ctx = Ctx::system("");
         let artifacts = self.builder.artifacts();
         for layer in &converted.layers {
@@ -193,17 +211,10 @@ impl Build<'_> {
                 .map_err(push_failure)?;
         }
         let root = &converted.root;
-        let tag = |name: String| {
-            name.parse::<Tag>().map_err(|_| {
-                TaskFailure::Permanent(format!(
-                    "the target tag `{name}` is longer than a tag may be"
-                ))
-            })
-        };
-        let reference = Reference::Tag(tag(accelerated_tag(source_tag.as_str()))?);
+        let reference = Reference::Tag(tags.accelerated);
         let options = PushOptions {
-            extra_tags: vec![tag(containerd_accelerated_tag(source_tag.as_str()))?],
-            derived_from: Some(source_tag.clone()),
+            extra_tags: vec![tags.containerd_accelerated],
+            derived_from: Some(tags.source),
             override_immutable: true,
         };
         let body = Bytes::from(root.bytes.clone());

@@ -10,7 +10,7 @@ use crate::error::{BuildError, BuildErrorKind};
 use crate::handler::{BuildPayload, KIND};
 use crate::parameters::{BuildType, Parameters};
 use crate::plan;
-use crate::target::accelerated_tag;
+use crate::target::{accelerated_tag, containerd_accelerated_tag};
 
 /// ACR's states of a build task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +140,12 @@ impl Builder {
             return Err(BuildError::refused(
                 BuildErrorKind::InvalidParameter("Tag"),
                 format!("tag `{tag}` is itself the result of a build"),
+            ));
+        }
+        if containerd_accelerated_tag(tag.as_str()).parse::<Tag>().is_err() {
+            return Err(BuildError::refused(
+                BuildErrorKind::InvalidParameter("Tag"),
+                format!("tag `{tag}` is too long for the tags of its accelerated image"),
             ));
         }
         if let Err(reason) = plan::check_buildable(&manifest.media_type, &manifest.content) {
