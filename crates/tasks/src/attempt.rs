@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::TaskRow;
 use crate::handle::StopReason;
-use crate::log::{self, Buffer};
+use crate::log::Buffer;
 
 /// How long log lines and progress may wait to be written.
 const WRITE_WITHIN: Duration = Duration::from_millis(400);
@@ -38,8 +38,8 @@ impl Attempt {
         Self {
             db,
             clock,
+            buffer: Buffer::after(row.log_lines),
             row,
-            buffer: Buffer::default(),
             cancel: CancellationToken::new(),
             lease,
             reason: OnceLock::new(),
@@ -148,7 +148,7 @@ impl Attempt {
         let renewed = task::renew(&mut session, task_id, attempt, expires, progress.clone());
         let Some(cancel_requested) = renewed.await? else { return Ok(false) };
         let lines = self.buffer.take(self.clock.now());
-        log::append(&mut session, task_id, &lines.entries).await?;
+        lines.append(&mut session, task_id).await?;
         session.commit().await?;
         lines.written();
         self.renewed();

@@ -157,7 +157,7 @@ async fn try_conclude(
     let verdict = judge(result, cancel_requested, attempt.stop_reason(), row, policy);
     let now = attempt.clock.now();
     let lines = attempt.buffer.take(now);
-    log::append(&mut session, &row.task_id, &lines.entries).await?;
+    lines.append(&mut session, &row.task_id).await?;
     let progress = attempt.progress();
     write(&mut session, row, &verdict, hook, now, progress).await?;
     session.commit().await?;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempt;
 use crate::end::{Verdict, record};
-use crate::{TaskFailure, TaskState, log};
+use crate::{TaskFailure, TaskState};
 
 /// Why an attempt should stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl TaskHandle {
         let attempt = &self.attempt;
         let now = attempt.clock.now();
         let lines = attempt.buffer.take(now);
-        log::append(&mut session, self.id(), &lines.entries).await?;
+        lines.append(&mut session, self.id()).await?;
         let progress = attempt.progress();
         let finished = task::finish(
             &mut session,

@@ -19,17 +19,25 @@ pub(crate) struct Entry {
     pub(crate) created_at: Millis,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
     waiting: Vec<Entry>,
     dropped: u64,
+    /// Lines that the log has before the first one that waits.
+    before: i64,
 }
 
-/// The lines of one attempt that are not written yet.
-#[derive(Debug, Default)]
+/// The lines of one attempt that are not known to be written yet.
+#[derive(Debug)]
 pub(crate) struct Buffer(Mutex<Lines>);
 
 impl Buffer {
+    /// For an attempt that begins when the log has `before` lines. Until it ends, nobody else adds
+    /// any.
+    pub(crate) fn after(before: i64) -> Self {
+        Self(Mutex::new(Lines { waiting: Vec::new(), dropped: 0, before }))
+    }
+
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -43,7 +51,8 @@ impl Buffer {
         }
     }
 
-    /// Takes what waits. It returns to the buffer unless [`Taken::written`] is called.
+    /// Takes what waits, while the caller holds the task's row. It returns to the buffer unless
+    /// [`Taken::written`] is called.
     pub(crate) fn take(&self, now: Millis) -> Taken<'_> {
         let mut lines = self.lines();
         let mut entries = std::mem::take(&mut lines.waiting);
@@ -52,19 +61,33 @@ impl Buffer {
             entries.push(Entry { message, created_at: now });
             lines.dropped = 0;
         }
-        Taken { buffer: self, entries }
+        Taken { buffer: self, before: lines.before, entries }
     }
 }
 
 /// Lines on their way into the database.
 pub(crate) struct Taken<'a> {
     buffer: &'a Buffer,
-    pub(crate) entries: Vec<Entry>,
+    before: i64,
+    entries: Vec<Entry>,
 }
 
 impl Taken<'_> {
+    /// Appends the lines in the caller's transaction, which holds the task's row. Those that an
+    /// earlier transaction wrote whose commit was never heard of are left out.
+    pub(crate) async fn append(&self, session: &mut Session, task_id: &str) -> Result<(), DbError> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let known = task::take_log_lines(session, task_id, 0).await?;
+        let written = usize::try_from(known.saturating_sub(self.before)).unwrap_or(0);
+        append(session, task_id, self.entries.get(written..).unwrap_or_default()).await
+    }
+
     /// The transaction that has them is committed.
     pub(crate) fn written(mut self) {
+        let count = i64::try_from(self.entries.len()).unwrap_or(0);
+        self.buffer.lines().before += count;
         self.entries.clear();
     }
 }
@@ -122,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_not_written_returns_in_order() {
-        let buffer = Buffer::default();
+        let buffer = Buffer::after(0);
         buffer.push("one", 1);
         let taken = buffer.take(2);
         buffer.push("two", 2);
@@ -134,9 +157,50 @@ mod tests {
         assert!(buffer.take(4).entries.is_empty());
     }
 
+    #[tokio::test]
+    async fn lines_of_an_unheard_commit_are_not_repeated() {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite:{}", folder.path().join("berth.db").display());
+        let db = berth_metadata::Db::open(&url).await.expect("database");
+        let task = crate::NewTask {
+            task_id: "t".to_owned(),
+            queue: "q",
+            kind: "k",
+            payload: serde_json::Value::Null,
+            priority: 3,
+            max_attempts: 1,
+            dedup_key: None,
+            run_at: None,
+        };
+        let mut session = db.begin().await.expect("session");
+        crate::enqueue(&mut session, task, 1).await.expect("enqueued");
+        session.commit().await.expect("commit");
+
+        let buffer = Buffer::after(0);
+        buffer.push("one", 1);
+        buffer.push("two", 1);
+        for heard in [false, true] {
+            let mut session = db.begin().await.expect("session");
+            let taken = buffer.take(2);
+            taken.append(&mut session, "t").await.expect("append");
+            session.commit().await.expect("commit");
+            if heard {
+                taken.written();
+            } else {
+                drop(taken);
+                buffer.push("three", 2);
+            }
+        }
+        let mut session = db.read().await.expect("session");
+        let page = berth_metadata::Page { number: 1, size: 10 };
+        let (lines, total) = crate::log_page(&mut session, "t", page).await.expect("log");
+        let messages: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
+        assert_eq!((messages, total), (vec!["one", "two", "three"], 3));
+    }
+
     #[test]
     fn a_flood_is_counted() {
-        let buffer = Buffer::default();
+        let buffer = Buffer::after(0);
         for _ in 0..MOST_BUFFERED + 3 {
             buffer.push("line", 1);
         }
