@@ -13,15 +13,46 @@ use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Kills that have to hit unfinished work. One that comes too late counts for nothing.
 const KILLS: usize = 10;
 
-/// How many of the kills have to hit unfinished work for the test to say anything.
-const HITS: usize = KILLS / 2;
+/// The most rounds that a test takes for that.
+const ROUNDS: usize = 4 * KILLS;
 
 /// Pulls the plug at a random moment of something that takes `usual` when it is left alone.
 fn kill_within(server: &mut TestServer, usual: Duration) {
     std::thread::sleep(usual.mul_f64(rand::rng().random_range(0.0..0.9)));
     server.kill9();
+}
+
+/// Counts the kills that met unfinished work, and learns from those that came too late.
+#[derive(Debug)]
+struct Aim {
+    hits: usize,
+    rounds: usize,
+    /// How long the work takes.
+    usual: Duration,
+}
+
+impl Aim {
+    fn new(usual: Duration) -> Aim {
+        Aim { hits: 0, rounds: 0, usual }
+    }
+
+    /// Whether another round is needed.
+    fn goes_on(&self) -> bool {
+        assert!(self.rounds < ROUNDS, "{} of {} kills met their work", self.hits, self.rounds);
+        self.hits < KILLS
+    }
+
+    fn record(&mut self, hit: bool) {
+        self.rounds += 1;
+        if hit {
+            self.hits += 1;
+        } else {
+            self.usual = self.usual.mul_f64(0.7);
+        }
+    }
 }
 
 /// What a server has answered 201 to.
@@ -74,8 +105,9 @@ fn a_killed_push_loses_nothing_that_was_acknowledged() {
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
     let registry = server.registry();
     let mut unfinished = Vec::new();
-    let mut hits = 0;
-    for round in 0..KILLS {
+    let mut aim = Aim::new(Duration::from_millis(60));
+    while aim.goes_on() {
+        let round = aim.rounds;
         let mut layout = Layout::create(&server.scratch().join(format!("push-{round}")));
         let layers = (0..8).map(|_| source::random_layer(4, Compression::Gzip)).collect();
         let image = layout.add_tagged("v1", &Image::new(layers));
@@ -95,14 +127,13 @@ fn a_killed_push_loses_nothing_that_was_acknowledged() {
             assert!(!pusher.is_finished(), "the push ends before {reached} blobs");
             std::thread::sleep(Duration::from_millis(1));
         }
-        kill_within(&mut server, Duration::from_millis(60));
+        kill_within(&mut server, aim.usual);
         let (layout, outcome) = pusher.join().expect("the push ends");
-        hits += usize::from(outcome.is_err());
+        aim.record(outcome.is_err());
         server.restart();
         acknowledged.lock().expect("no panic before").assert_present(&registry);
         unfinished.push((layout, image, repository));
     }
-    assert!(hits >= HITS, "only {hits} kills met a push");
     // Every push can be finished after all, and what was there before it still is.
     for (layout, image, repository) in unfinished {
         push_noting(&layout, &image.digest, &registry, &repository, &acknowledged)
@@ -119,30 +150,28 @@ fn a_killed_build_is_finished_after_the_restart() {
     let mut server = TestServer::start();
     let repository = build::repository(&server, "crash", "build");
     let mut layout = Layout::create(&server.scratch().join("source"));
-    let mut tags = Vec::new();
-    for round in 0..=KILLS {
+    let mut push_source = |server: &TestServer, tag: &str| {
         let layer = |size| source::random_layer(size, Compression::Gzip);
-        let tag = format!("v{round}");
-        layout.add_tagged(&tag, &Image::new(vec![layer(40), layer(10)]));
-        skopeo::push(&server, layout.folder(), &tag, &format!("crash/build:{tag}"));
-        tags.push(tag);
-    }
-    // One more, which is left alone, tells how long a build takes here.
+        layout.add_tagged(tag, &Image::new(vec![layer(40), layer(10)]));
+        skopeo::push(server, layout.folder(), tag, &format!("crash/build:{tag}"));
+    };
+    // The first is left alone and tells how long a build takes here.
+    push_source(&server, "spared");
     let begin = Instant::now();
-    let spared = tags.pop().expect("a tag");
-    build::wait_success(&server, &build::create_task(&server, &repository, &spared));
-    let usual = begin.elapsed();
-    let (mut tasks, mut hits) = (Vec::new(), 0);
-    for tag in &tags {
-        let task = build::create_task(&server, &repository, tag);
-        kill_within(&mut server, usual);
+    build::wait_success(&server, &build::create_task(&server, &repository, "spared"));
+    let mut aim = Aim::new(begin.elapsed());
+    let mut tasks = Vec::new();
+    while aim.goes_on() {
+        let tag = format!("v{}", aim.rounds);
+        push_source(&server, &tag);
+        let task = build::create_task(&server, &repository, &tag);
+        kill_within(&mut server, aim.usual);
         server.restart();
         let status = build::task(&server.api(), &server.credentials().instance_id, &task);
-        hits += usize::from(status["TaskStatus"] != "SUCCESS");
-        tasks.push(task);
+        aim.record(status["TaskStatus"] != "SUCCESS");
+        tasks.push((task, tag));
     }
-    assert!(hits >= HITS, "only {hits} kills met a build");
-    for (task, tag) in tasks.iter().zip(&tags) {
+    for (task, tag) in &tasks {
         let ended = build::wait_success(&server, task);
         let [begin, end] =
             ["StartTime", "EndTime"].map(|name| ended[name].as_i64().expect("a time"));
@@ -154,7 +183,8 @@ fn a_killed_build_is_finished_after_the_restart() {
             .args(["--target", &skopeo::local(&pulled, tag)]));
         std::fs::remove_dir_all(pulled).expect("a folder can be removed");
     }
-    assert_eq!(build::tasks(&server, &repository).len(), KILLS + 1, "one for each, and no others");
+    let all = build::tasks(&server, &repository).len();
+    assert_eq!(all, tasks.len() + 1, "one for each, and no others");
 }
 
 #[test]
@@ -164,43 +194,41 @@ fn a_killed_subscription_is_finished_after_the_restart() {
     let mut server = TestServer::start_with(&provider("QUAY", &upstream.host()));
     let mut layout = Layout::create(&server.scratch().join("upstream"));
     let tags = ["1.0.0", "1.1.0", "1.2.0"];
-    let mut rules = Vec::new();
-    for round in 0..=KILLS {
-        // Content of its own in every round, so that every round has all of it to copy.
-        let from = format!("round-{round}");
+    // Content of its own in every round, so that every round has all of it to copy.
+    let mut rule = |server: &TestServer, from: &str| {
         for tag in tags {
             let layers = (0..3).map(|_| source::random_layer(6, Compression::None)).collect();
             let image = layout.add_tagged(tag, &Image::new(layers));
             layout.push(&image, &source_registry, &format!("vendor/{from}"), tag).expect("a push");
         }
-        let _ = build::repository(&server, "crash", &from);
-        rules.push(subscription::rule(
-            &server,
+        let _ = build::repository(server, "crash", from);
+        subscription::rule(
+            server,
             &subscription::Rule {
-                target: ("crash", &from),
+                target: ("crash", from),
                 domain: None,
-                source: ("vendor", &from),
+                source: ("vendor", from),
                 tag_regexp: r"1\.\d\.0",
                 tag_count: "3",
                 platforms: &["linux/amd64"],
             },
-        ));
-    }
-    // The last is left alone and tells how long a task takes here.
+        )
+    };
+    // The first is left alone and tells how long a task takes here.
+    let spared = rule(&server, "spared");
     let begin = Instant::now();
-    let spared = rules.pop().expect("a rule");
     let told = subscription::wait(&server, &subscription::start(&server, &spared));
     assert_eq!(told["TaskResult"], "SUCCESS", "{told}");
-    let usual = begin.elapsed();
-    let (mut tasks, mut hits) = (Vec::new(), 0);
-    for rule in &rules {
-        let task = subscription::start(&server, rule);
-        kill_within(&mut server, usual);
+    let mut aim = Aim::new(begin.elapsed());
+    let mut tasks = Vec::new();
+    while aim.goes_on() {
+        let rule = rule(&server, &format!("round-{}", aim.rounds));
+        let task = subscription::start(&server, &rule);
+        kill_within(&mut server, aim.usual);
         server.restart();
-        hits += usize::from(subscription::task(&server, &task)["TaskStatus"] != "COMPLETED");
+        aim.record(subscription::task(&server, &task)["TaskStatus"] != "COMPLETED");
         tasks.push(task);
     }
-    assert!(hits >= HITS, "only {hits} kills met a subscription");
     for (round, task) in tasks.iter().enumerate() {
         let told = subscription::wait(&server, task);
         assert_eq!(told["TaskResult"], "SUCCESS", "{told}");
