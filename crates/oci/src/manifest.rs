@@ -1,6 +1,6 @@
 //! Image manifests and indexes, read from the bytes that a client sent or an upstream gave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use berth_types::Digest;
 use serde::{Deserialize, Deserializer};
@@ -132,17 +132,9 @@ impl ManifestView {
     /// Config and layers whose bytes a registry must hold: every blob of an image except foreign
     /// layers, each digest once, config first.
     pub fn blobs(&self) -> Vec<&Descriptor> {
-        let mut seen: Vec<&Digest> = Vec::new();
-        let all =
-            self.config.iter().chain(self.layers.iter().filter(|one| !one.is_foreign_layer()));
-        let mut blobs = Vec::new();
-        for descriptor in all {
-            if !seen.contains(&&descriptor.digest) {
-                seen.push(&descriptor.digest);
-                blobs.push(descriptor);
-            }
-        }
-        blobs
+        let mut seen: HashSet<&Digest> = HashSet::new();
+        let layers = self.layers.iter().filter(|one| !one.is_foreign_layer());
+        self.config.iter().chain(layers).filter(|one| seen.insert(&one.digest)).collect()
     }
 
     /// Bytes of config and layers as the descriptors say.
