@@ -8,12 +8,20 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use crate::Engine;
 
 /// Number, name, text for SQLite, text for PostgreSQL.
-pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[(
-    1,
-    "foundation",
-    include_str!("../../../migrations/sqlite/0001_foundation.sql"),
-    include_str!("../../../migrations/postgres/0001_foundation.sql"),
-)];
+pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    (
+        1,
+        "foundation",
+        include_str!("../../../migrations/sqlite/0001_foundation.sql"),
+        include_str!("../../../migrations/postgres/0001_foundation.sql"),
+    ),
+    (
+        2,
+        "data plane",
+        include_str!("../../../migrations/sqlite/0002_data_plane.sql"),
+        include_str!("../../../migrations/postgres/0002_data_plane.sql"),
+    ),
+];
 
 /// The migrator of the engine.
 pub(crate) fn migrator(engine: Engine) -> Migrator {
