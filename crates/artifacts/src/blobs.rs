@@ -220,8 +220,8 @@ impl Blobs<'_> {
 
     /// Whether the store still has as many bytes as the row says.
     async fn is_whole(&self, blob: &Blob) -> Result<bool, ArtifactError> {
-        match self.0.store.size(&blob.storage_key).await {
-            Ok(size) => Ok(i64::try_from(size) == Ok(blob.size)),
+        match self.0.store.stat(&blob.storage_key).await {
+            Ok(stat) => Ok(i64::try_from(stat.size) == Ok(blob.size)),
             Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -245,7 +245,7 @@ impl Blobs<'_> {
     /// # Errors
     /// When the store has no such bytes.
     pub async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream, ArtifactError> {
-        Ok(self.0.store.read(&blob.storage_key, range).await?)
+        Ok(self.0.store.read(&blob.storage_key, range, blob.stamp.as_deref()).await?)
     }
 
     /// Makes a blob of one repository visible in another; `false` when the first has it not.

@@ -59,7 +59,7 @@ pub(crate) async fn digest_of_stored(
 ) -> Result<Digest, ArtifactError> {
     let mut hasher = Hasher::new(algorithm);
     if !range.is_empty() {
-        let mut stream = store.read(key, range).await?;
+        let mut stream = store.read(key, range, None).await?;
         while let Some(chunk) = stream.next().await {
             hash(&mut hasher, &chunk?).await;
         }

@@ -115,7 +115,7 @@ impl TaskStore {
         let Some((digest, size)) = found else { return Ok(None) };
         let blob = blob::find(&mut session, &digest).await.map_err(StoreError::transient)?;
         let Some(blob) = blob else { return Ok(None) };
-        let whole = artifacts.store.size(&blob.storage_key).await.ok();
+        let whole = artifacts.store.stat(&blob.storage_key).await.ok().map(|stat| stat.size);
         let expected = u64::try_from(size).ok();
         Ok(whole.filter(|_| whole == expected).map(|size| TargetLayer { digest, size }))
     }
@@ -143,9 +143,8 @@ impl ImageStore for TaskStore {
                 )));
             }
             let size = u64::try_from(blob.size).unwrap_or_default();
-            let store = &self.builder.artifacts().store;
-            let stream =
-                store.read(&blob.storage_key, 0..size).await.map_err(StoreError::transient)?;
+            let blobs = self.builder.artifacts().blobs();
+            let stream = blobs.read(&blob, 0..size).await.map_err(StoreError::transient)?;
             stream
                 .try_fold(Vec::new(), |mut bytes, chunk| async move {
                     bytes.extend_from_slice(&chunk);
@@ -160,8 +159,8 @@ impl ImageStore for TaskStore {
         let stream = self.runtime.block_on(async {
             let blob = self.find_blob(&layer.digest).await?;
             let size = u64::try_from(blob.size).unwrap_or_default();
-            let store = &self.builder.artifacts().store;
-            store.read(&blob.storage_key, 0..size).await.map_err(StoreError::transient)
+            let blobs = self.builder.artifacts().blobs();
+            blobs.read(&blob, 0..size).await.map_err(StoreError::transient)
         });
         let stream = stream.map_err(io::Error::other)?;
         Ok(Box::new(BlockingReader::new(self.runtime.clone(), stream)))

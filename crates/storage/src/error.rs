@@ -7,6 +7,8 @@ use std::io;
 pub enum StorageErrorKind {
     /// There is no such object, or no such partial object.
     NotFound,
+    /// The object is not the one that was written: its stamp is another.
+    Changed,
     /// The range goes beyond the end of the object.
     Range,
     /// The disk or the network failed; trying again may help.
@@ -36,6 +38,11 @@ impl StorageError {
 
     pub(crate) fn corrupt(message: String) -> Self {
         Self::new(StorageErrorKind::Corrupt, message)
+    }
+
+    pub(crate) fn changed(key: &str, actual: &str, expected: &str) -> Self {
+        let message = format!("object {key} has the stamp {actual}, and was written as {expected}");
+        Self::new(StorageErrorKind::Changed, message)
     }
 
     pub(crate) fn range(key: &str, range: &std::ops::Range<u64>, size: u64) -> Self {

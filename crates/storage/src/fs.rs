@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::partial::{Live as PartialLive, State as PartialState};
-use crate::{BlobStore, ByteStream, PartialObject, StorageError, Stored, key};
+use crate::{BlobStore, ByteStream, ObjectStat, PartialObject, StorageError, Stored, key};
 use layout::Layout;
 pub(crate) use write::{Live, State};
 
@@ -86,13 +86,18 @@ impl BlobStore for FolderStore {
         blocking(&self.layout, move |layout| write::import(layout, &file, size)).await
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
-        read::read(&self.layout, key, range).await
+    async fn read(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        stamp: Option<&str>,
+    ) -> Result<ByteStream, StorageError> {
+        read::read(&self.layout, key, range, stamp).await
     }
 
-    async fn size(&self, key: &str) -> Result<u64, StorageError> {
+    async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let key = key.to_owned();
-        blocking(&self.layout, move |layout| layout.size(&key)).await
+        blocking(&self.layout, move |layout| layout.stat(&key)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {

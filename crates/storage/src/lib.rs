@@ -22,7 +22,7 @@ pub use fs::FolderStore;
 pub use memory::MemoryStore;
 pub use partial::PartialObject;
 pub use s3::S3Store;
-pub use store::{BlobStore, ByteStream, Stored};
+pub use store::{BlobStore, ByteStream, ObjectStat, Stored};
 
 #[cfg(test)]
 mod suite;

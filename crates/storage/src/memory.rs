@@ -12,7 +12,9 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
 use crate::partial::{Live, State};
-use crate::{BlobStore, ByteStream, PartialObject, StorageError, StorageErrorKind, Stored, key};
+use crate::{
+    BlobStore, ByteStream, ObjectStat, PartialObject, StorageError, StorageErrorKind, Stored, key,
+};
 
 /// Bytes of a piece when reading.
 const PIECE: usize = 512 << 10;
@@ -23,29 +25,50 @@ pub struct MemoryStore(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    objects: HashMap<String, Bytes>,
+    objects: HashMap<String, Object>,
+    /// How often an object was written.
+    writes: u64,
     partials: HashMap<String, (Vec<u8>, Instant)>,
 }
 
+#[derive(Clone)]
+struct Object {
+    bytes: Bytes,
+    stamp: String,
+}
+
 impl MemoryStore {
+    /// Writes other bytes into an object, as somebody behind the store's back would.
+    pub fn overwrite(&self, key: &str, bytes: Bytes) {
+        self.inner().put(key, bytes);
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn object(&self, key: &str) -> Result<Bytes, StorageError> {
+    fn object(&self, key: &str) -> Result<Object, StorageError> {
         self.inner().objects.get(key).cloned().ok_or_else(|| {
             StorageError::new(StorageErrorKind::NotFound, format!("there is no object {key}"))
         })
     }
 
     fn add(&self, bytes: Bytes) -> Stored {
-        let stored = Stored { key: key::fresh(), size: bytes.len() as u64 };
-        self.inner().objects.insert(stored.key.clone(), bytes);
-        stored
+        let (key, size) = (key::fresh(), bytes.len() as u64);
+        let stamp = self.inner().put(&key, bytes);
+        Stored { key, size, stamp }
     }
 }
 
 impl Inner {
+    /// The stamp of what was put.
+    fn put(&mut self, key: &str, bytes: Bytes) -> String {
+        self.writes += 1;
+        let stamp = self.writes.to_string();
+        self.objects.insert(key.to_owned(), Object { bytes, stamp: stamp.clone() });
+        stamp
+    }
+
     /// The bytes of a partial object, as long as it says; a longer buffer has been written by
     /// somebody else, and then `partial` goes on with a copy of its own.
     fn buffer(&mut self, partial: &mut PartialObject) -> Result<&mut Vec<u8>, StorageError> {
@@ -114,8 +137,16 @@ impl BlobStore for MemoryStore {
         Ok(self.add(bytes.into()))
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
-        let bytes = self.object(key)?;
+    async fn read(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        stamp: Option<&str>,
+    ) -> Result<ByteStream, StorageError> {
+        let Object { bytes, stamp: actual } = self.object(key)?;
+        if let Some(expected) = stamp.filter(|stamp| *stamp != actual) {
+            return Err(StorageError::changed(key, &actual, expected));
+        }
         let ends = (usize::try_from(range.start), usize::try_from(range.end));
         match ends {
             (Ok(start), Ok(end)) if start <= end && end <= bytes.len() => {
@@ -129,8 +160,9 @@ impl BlobStore for MemoryStore {
         }
     }
 
-    async fn size(&self, key: &str) -> Result<u64, StorageError> {
-        self.object(key).map(|bytes| bytes.len() as u64)
+    async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
+        let object = self.object(key)?;
+        Ok(ObjectStat { size: object.bytes.len() as u64, stamp: object.stamp })
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {

@@ -21,13 +21,15 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
-use object_store::{ClientOptions, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{
+    ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore as _, ObjectStoreExt as _,
+};
 
 use crate::config::unusable;
 use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{
-    BlobStore, ByteStream, PartialObject, StorageConfig, StorageError, StorageErrorKind, Stored,
-    key,
+    BlobStore, ByteStream, ObjectStat, PartialObject, StorageConfig, StorageError,
+    StorageErrorKind, Stored, key,
 };
 pub(crate) use upload::{Live, State};
 
@@ -105,10 +107,18 @@ impl Bucket {
         Ok(self.prefix.clone().join("partial").join(name))
     }
 
-    async fn size(&self, key: &str) -> Result<u64, StorageError> {
+    async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let head = self.s3.head(&self.object(key)?).await;
         let meta = head.map_err(|error| StorageError::remote(&format!("find {key}"), &error))?;
-        Ok(meta.size)
+        Ok(ObjectStat { size: meta.size, stamp: stamp_of(&meta) })
+    }
+
+    /// The stamp of an object whose writing was answered with this entity tag.
+    async fn stamp(&self, key: &str, e_tag: Option<String>) -> Result<String, StorageError> {
+        match e_tag {
+            Some(e_tag) => Ok(bare(&e_tag)),
+            None => Ok(self.stat(key).await?.stamp),
+        }
     }
 
     async fn remove(&self, path: &Path) -> Result<(), StorageError> {
@@ -118,9 +128,15 @@ impl Bucket {
         }
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
+    async fn read(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        stamp: Option<&str>,
+    ) -> Result<ByteStream, StorageError> {
         if range.start >= range.end {
-            let size = self.size(key).await?;
+            let ObjectStat { size, stamp: actual } = self.stat(key).await?;
+            unchanged(key, &actual, stamp)?;
             if range.start > range.end || range.end > size {
                 return Err(StorageError::range(key, &range, size));
             }
@@ -129,10 +145,13 @@ impl Bucket {
         let bounded = GetRange::Bounded(range.clone());
         let options = GetOptions { range: Some(bounded), ..GetOptions::default() };
         let answer = match self.s3.get_opts(&self.object(key)?, options).await {
-            Ok(answer) if answer.range == range => answer,
-            Ok(answer) => return Err(StorageError::range(key, &range, answer.meta.size)),
-            Err(error) => return Err(self.explain(key, &range, &error).await),
+            Ok(answer) => answer,
+            Err(error) => return Err(self.explain(key, &range, stamp, &error).await),
         };
+        unchanged(key, &stamp_of(&answer.meta), stamp)?;
+        if answer.range != range {
+            return Err(StorageError::range(key, &range, answer.meta.size));
+        }
         let key = key.to_owned();
         let failed = move |error| StorageError::remote(&format!("read object {key}"), &error);
         Ok(answer.into_stream().map_err(failed).boxed())
@@ -143,16 +162,39 @@ impl Bucket {
         &self,
         key: &str,
         range: &Range<u64>,
+        stamp: Option<&str>,
         error: &object_store::Error,
     ) -> StorageError {
         let error = StorageError::remote(&format!("read object {key}"), error);
         if error.kind() == StorageErrorKind::NotFound {
             return error;
         }
-        match self.size(key).await {
-            Ok(size) if range.end > size => StorageError::range(key, range, size),
-            _ => error,
+        let Ok(found) = self.stat(key).await else { return error };
+        match unchanged(key, &found.stamp, stamp) {
+            Err(changed) => changed,
+            Ok(()) if range.end > found.size => StorageError::range(key, range, found.size),
+            Ok(()) => error,
         }
+    }
+}
+
+/// The entity tag without its quotes, which not every answer has; the time for a service that makes
+/// no tags.
+fn stamp_of(meta: &ObjectMeta) -> String {
+    match &meta.e_tag {
+        Some(e_tag) => bare(e_tag),
+        None => format!("{}-{}", meta.last_modified.timestamp_micros(), meta.size),
+    }
+}
+
+fn bare(e_tag: &str) -> String {
+    e_tag.trim_start_matches("W/").trim_matches('"').to_owned()
+}
+
+fn unchanged(key: &str, actual: &str, expected: Option<&str>) -> Result<(), StorageError> {
+    match expected {
+        Some(expected) if expected != actual => Err(StorageError::changed(key, actual, expected)),
+        _ => Ok(()),
     }
 }
 
@@ -183,12 +225,17 @@ impl BlobStore for S3Store {
         import::import(&self.0, file, size).await
     }
 
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError> {
-        self.0.read(key, range).await
+    async fn read(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        stamp: Option<&str>,
+    ) -> Result<ByteStream, StorageError> {
+        self.0.read(key, range, stamp).await
     }
 
-    async fn size(&self, key: &str) -> Result<u64, StorageError> {
-        self.0.size(key).await
+    async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
+        self.0.stat(key).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {

@@ -19,6 +19,18 @@ pub struct Stored {
     pub key: String,
     /// Bytes.
     pub size: u64,
+    /// The object's stamp, as in [`ObjectStat`].
+    pub stamp: String,
+}
+
+/// What the store can say about an object without reading its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectStat {
+    /// Bytes.
+    pub size: u64,
+    /// A mark that is another one once somebody wrote to the object behind the store's back: time
+    /// and size of the file, the `ETag` of S3. Bytes that rot on a disk keep it.
+    pub stamp: String,
 }
 
 /// Immutable objects by unique key.
@@ -57,14 +69,24 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Corrupt when the file does not have `size` bytes.
     async fn import(&self, file: &Path, size: u64) -> Result<Stored, StorageError>;
 
-    /// Exactly the bytes of `range`.
+    /// Exactly the bytes of `range`, of the object that has the stamp when one is given: compared
+    /// with that of the opened object, before any byte is returned and at no further cost.
     ///
     /// # Errors
-    /// Range when it goes beyond the end, NotFound.
-    async fn read(&self, key: &str, range: Range<u64>) -> Result<ByteStream, StorageError>;
+    /// Changed when the object has another stamp, Range when the range goes beyond the end,
+    /// NotFound. Changed comes before Range.
+    async fn read(
+        &self,
+        key: &str,
+        range: Range<u64>,
+        stamp: Option<&str>,
+    ) -> Result<ByteStream, StorageError>;
 
-    /// Size in bytes.
-    async fn size(&self, key: &str) -> Result<u64, StorageError>;
+    /// Size and stamp.
+    ///
+    /// # Errors
+    /// NotFound.
+    async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError>;
 
     /// Removes an object. Idempotent.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;

@@ -1,10 +1,11 @@
 //! Where files are, and the durable moves between them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::{StorageError, StorageErrorKind, key};
+use crate::{ObjectStat, StorageError, StorageErrorKind, key};
 
 pub(super) struct Layout {
     objects: PathBuf,
@@ -57,10 +58,10 @@ impl Layout {
         Ok(self.partials.join(name))
     }
 
-    pub(super) fn size(&self, key: &str) -> Result<u64, StorageError> {
+    pub(super) fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let path = self.object(key)?;
         let metadata = fs::metadata(&path).map_err(|error| object_error("measure", key, &error))?;
-        Ok(metadata.len())
+        Ok(stat_of(&metadata))
     }
 
     pub(super) fn remove_object(&self, key: &str) -> Result<(), StorageError> {
@@ -96,6 +97,12 @@ impl Layout {
         }
         sync_folder(&self.objects)
     }
+}
+
+/// Size and stamp of an object's file. Renaming it and giving it further names keep the stamp.
+pub(super) fn stat_of(metadata: &Metadata) -> ObjectStat {
+    let (size, seconds, nanoseconds) = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    ObjectStat { size, stamp: format!("{seconds}.{nanoseconds:09}-{size}") }
 }
 
 /// An error on a path.

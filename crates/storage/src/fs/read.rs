@@ -12,7 +12,7 @@ use rustix::buffer::spare_capacity;
 use tokio::task::JoinHandle;
 
 use super::blocking;
-use super::layout::{Layout, object_error};
+use super::layout::{Layout, object_error, stat_of};
 use crate::{ByteStream, StorageError};
 
 /// Bytes of one read.
@@ -22,13 +22,18 @@ pub(super) async fn read(
     layout: &Arc<Layout>,
     key: &str,
     range: Range<u64>,
+    stamp: Option<&str>,
 ) -> Result<ByteStream, StorageError> {
-    let owned_key = key.to_owned();
+    let (owned_key, expected) = (key.to_owned(), stamp.map(str::to_owned));
     let opened = blocking(layout, move |layout| {
         let key = owned_key;
         let path = layout.object(&key)?;
         let file = File::open(&path).map_err(|error| object_error("open", &key, &error))?;
         let metadata = file.metadata().map_err(|error| object_error("measure", &key, &error))?;
+        let actual = stat_of(&metadata).stamp;
+        if let Some(expected) = expected.filter(|expected| *expected != actual) {
+            return Err(StorageError::changed(&key, &actual, &expected));
+        }
         if range.start > range.end || range.end > metadata.len() {
             return Err(StorageError::range(&key, &range, metadata.len()));
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::blocking;
-use super::layout::{Layout, at, sync_folder};
+use super::layout::{Layout, at, stat_of, sync_folder};
 use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{PartialObject, StorageError, StorageErrorKind, Stored, key};
 
@@ -95,10 +95,11 @@ pub(super) async fn finish(
     blocking(layout, move |layout| {
         let from = layout.partial(&name)?;
         file.sync_data().map_err(at("make durable", &from))?;
+        let stamp = stat_of(&file.metadata().map_err(at("measure", &from))?).stamp;
         let key = key::fresh();
         layout.publish(&key, |path| fs::rename(&from, path).map_err(at("finish", &from)))?;
         sync_folder(layout.partials())?;
-        Ok(Stored { key, size })
+        Ok(Stored { key, size, stamp })
     })
     .await
 }
@@ -250,13 +251,15 @@ fn create(path: &Path) -> Result<File, StorageError> {
 /// system.
 pub(super) fn import(layout: &Layout, source: &Path, size: u64) -> Result<Stored, StorageError> {
     let mut file = File::open(source).map_err(at("open", source))?;
-    let actual = file.metadata().map_err(at("measure", source))?.len();
+    let metadata = file.metadata().map_err(at("measure", source))?;
+    let actual = metadata.len();
     if actual != size {
         let message = format!("{} has {actual} bytes, expected {size}", source.display());
         return Err(StorageError::corrupt(message));
     }
     file.sync_data().map_err(at("make durable", source))?;
     let key = key::fresh();
+    let mut stamp = stat_of(&metadata).stamp;
     let mut linked = false;
     layout.publish(&key, |path| {
         linked = fs::hard_link(source, path).is_ok();
@@ -267,7 +270,8 @@ pub(super) fn import(layout: &Layout, source: &Path, size: u64) -> Result<Stored
         let mut copy = create(&partial)?;
         io::copy(&mut file, &mut copy).map_err(at("write", &partial))?;
         copy.sync_data().map_err(at("make durable", &partial))?;
+        stamp = stat_of(&copy.metadata().map_err(at("measure", &partial))?).stamp;
         layout.publish(&key, |path| fs::rename(&partial, path).map_err(at("finish", &partial)))?;
     }
-    Ok(Stored { key, size })
+    Ok(Stored { key, size, stamp })
 }

@@ -32,8 +32,9 @@ pub(super) async fn import(
     let path = bucket.object(&key)?;
     if size <= PART {
         let bytes = read(&file, source, 0, size).await?;
-        upload::put(bucket, &path, bytes).await?;
-        return Ok(Stored { key, size });
+        let e_tag = upload::put(bucket, &path, bytes).await?;
+        let stamp = bucket.stamp(&key, e_tag).await?;
+        return Ok(Stored { key, size, stamp });
     }
     let failed = |action: &str, error: &object_store::Error| {
         StorageError::remote(&format!("{action} {path}"), error)
@@ -56,17 +57,21 @@ pub(super) async fn import(
     let done = match sent {
         Ok(parts) => {
             let completed = bucket.s3.complete_multipart(&path, &id, parts).await;
-            completed.map(drop).map_err(|error| failed("complete", &error))
+            completed.map_err(|error| failed("complete", &error))
         }
         Err(error) => Err(error),
     };
-    if let Err(error) = done {
-        if let Err(aborting) = bucket.s3.abort_multipart(&path, &id).await {
-            tracing::warn!(%path, error = %aborting, "could not abort a multipart upload");
+    let completed = match done {
+        Ok(completed) => completed,
+        Err(error) => {
+            if let Err(aborting) = bucket.s3.abort_multipart(&path, &id).await {
+                tracing::warn!(%path, error = %aborting, "could not abort a multipart upload");
+            }
+            return Err(error);
         }
-        return Err(error);
-    }
-    Ok(Stored { key, size })
+    };
+    let stamp = bucket.stamp(&key, completed.e_tag).await?;
+    Ok(Stored { key, size, stamp })
 }
 
 async fn open(source: &Path, size: u64) -> Result<Arc<File>, StorageError> {

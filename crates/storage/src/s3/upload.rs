@@ -144,14 +144,14 @@ pub(super) async fn finish(
     let len = partial.len;
     let (state, live) = open(bucket, &mut partial).await?;
     let rest = live.pending.split().freeze();
-    let key = match state.upload.clone() {
+    let (key, e_tag) = match state.upload.clone() {
         None => {
             if rest.len() as u64 != len {
                 return Err(miscounted(&partial.key, rest.len() as u64, len));
             }
             let key = key::fresh();
-            put(bucket, &bucket.object(&key)?, rest).await?;
-            key
+            let e_tag = put(bucket, &bucket.object(&key)?, rest).await?;
+            (key, e_tag)
         }
         Some(upload) => {
             if !rest.is_empty() {
@@ -165,15 +165,17 @@ pub(super) async fn finish(
             let parts = state.parts.iter().map(|part| PartId { content_id: part.id.clone() });
             let path = bucket.object(&upload.key)?;
             let done = bucket.s3.complete_multipart(&path, &upload.id, parts.collect()).await;
-            done.map_err(|error| StorageError::remote(&format!("complete {path}"), &error))?;
-            upload.key
+            let done =
+                done.map_err(|error| StorageError::remote(&format!("complete {path}"), &error))?;
+            (upload.key, done.e_tag)
         }
     };
+    let stamp = bucket.stamp(&key, e_tag).await?;
     // The object is whole; a tail that stays behind is swept later.
     if let Err(error) = remove_tails(bucket, &partial).await {
         tracing::warn!(%error, "could not remove the tails of a finished object");
     }
-    Ok(Stored { key, size: len })
+    Ok(Stored { key, size: len, stamp })
 }
 
 pub(super) async fn abort(
@@ -295,9 +297,14 @@ async fn put_part(
     Ok(Part { id: part.content_id, size })
 }
 
-pub(super) async fn put(bucket: &Bucket, path: &Path, bytes: Bytes) -> Result<(), StorageError> {
+/// Stores an object in one request, and returns its entity tag.
+pub(super) async fn put(
+    bucket: &Bucket,
+    path: &Path,
+    bytes: Bytes,
+) -> Result<Option<String>, StorageError> {
     let put = bucket.s3.put(path, PutPayload::from(bytes)).await;
-    put.map(drop).map_err(|error| StorageError::remote(&format!("store {path}"), &error))
+    put.map(|put| put.e_tag).map_err(|error| StorageError::remote(&format!("store {path}"), &error))
 }
 
 fn state_len(partial: &PartialObject) -> u64 {

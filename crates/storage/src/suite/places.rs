@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use berth_types::Secret;
+use bytes::Bytes;
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt as _, PutPayload};
 use tempfile::TempDir;
 
 use super::s3_server::S3Server;
@@ -24,6 +28,34 @@ impl Place {
                 open(&StorageConfig { url, ..StorageConfig::default() }).await.expect("open")
             }
             Self::S3 { config, .. } => open(config).await.expect("open"),
+        }
+    }
+
+    /// Writes other bytes into an object behind the store's back.
+    pub(crate) async fn overwrite(&self, key: &str, bytes: &[u8]) {
+        match self {
+            Self::Memory(store) => store.overwrite(key, Bytes::copy_from_slice(bytes)),
+            Self::Folder(folder) => {
+                let (era, rest) = key.split_at(4);
+                let path = folder.path().join("store/objects").join(era).join(&rest[..2]).join(key);
+                std::fs::write(path, bytes).expect("overwrite");
+            }
+            Self::S3 { config, .. } => {
+                let url = url::Url::parse(&config.url).expect("a URL");
+                let secret = config.secret_access_key.as_ref().expect("a secret");
+                let s3 = AmazonS3Builder::new()
+                    .with_endpoint(config.endpoint.clone().expect("an endpoint"))
+                    .with_allow_http(true)
+                    .with_bucket_name(url.host_str().expect("a bucket"))
+                    .with_region(config.region.clone().expect("a region"))
+                    .with_access_key_id(config.access_key_id.clone().expect("a key"))
+                    .with_secret_access_key(secret.expose())
+                    .build();
+                let path = Path::from_url_path(url.path()).expect("a prefix");
+                let path = path.join("objects").join(key);
+                let bytes = PutPayload::from(bytes.to_vec());
+                s3.expect("a client").put(&path, bytes).await.expect("overwrite");
+            }
         }
     }
 }

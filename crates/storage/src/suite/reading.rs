@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use super::places::Place;
@@ -37,7 +38,7 @@ pub(crate) async fn exact_ranges(place: &Place) {
 pub(crate) async fn pieces_are_small(place: &Place) {
     let store = place.store().await;
     let stored = store_bytes(&*store, &pattern(1, 5_000_000)).await;
-    let stream = store.read(&stored.key, 0..stored.size).await.expect("read");
+    let stream = store.read(&stored.key, 0..stored.size, None).await.expect("read");
     let pieces: Vec<_> = stream.try_collect().await.expect("read");
     assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= 1 << 20));
     assert_eq!(pieces.iter().map(|piece| piece.len() as u64).sum::<u64>(), stored.size);
@@ -47,10 +48,10 @@ pub(crate) async fn what_is_not_there(place: &Place) {
     let store = place.store().await;
     store.ping().await.expect("ping");
     for absent in [key::fresh().as_str(), "../../etc/passwd", ""] {
-        let read = store.read(absent, 0..1).await.err().expect("nothing to read");
+        let read = store.read(absent, 0..1, None).await.err().expect("nothing to read");
         assert_eq!(read.kind(), StorageErrorKind::NotFound, "{absent}: {read}");
-        let size = store.size(absent).await.expect_err("nothing to measure");
-        assert_eq!(size.kind(), StorageErrorKind::NotFound, "{absent}: {size}");
+        let stat = store.stat(absent).await.expect_err("nothing to measure");
+        assert_eq!(stat.kind(), StorageErrorKind::NotFound, "{absent}: {stat}");
     }
 }
 
@@ -64,4 +65,40 @@ pub(crate) async fn keys_are_listed(place: &Place) {
     let listed: BTreeSet<String> =
         other.list().await.expect("list").try_collect().await.expect("list");
     assert_eq!(listed, expected);
+}
+
+pub(crate) async fn a_changed_object_is_not_read(place: &Place) {
+    let store = place.store().await;
+    // In one piece, and in the parts that S3 makes of it; and as a file.
+    for (seed, size) in [(1, 0), (2, 1_000), (3, 9 << 20)] {
+        let bytes = pattern(seed, size);
+        let appended = store_bytes(&*store, &bytes).await;
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), &bytes).expect("written");
+        let imported = store.import(file.path(), size as u64).await.expect("import");
+        for stored in [appended, imported] {
+            let other = place.store().await;
+            assert_eq!(other.stat(&stored.key).await.expect("stat").stamp, stored.stamp);
+            let read = async |stamp: &str| {
+                let stream = other.read(&stored.key, 0..stored.size, Some(stamp)).await?;
+                let pieces: Vec<Bytes> = stream.try_collect().await?;
+                Ok::<_, crate::StorageError>(pieces.concat())
+            };
+            assert!(read(&stored.stamp).await.expect("unchanged") == bytes);
+
+            place.overwrite(&stored.key, &pattern(seed + 100, size + 1)).await;
+            let changed = read(&stored.stamp).await.expect_err("changed");
+            assert_eq!(changed.kind(), StorageErrorKind::Changed, "{changed}");
+            assert!(changed.to_string().contains(&stored.key), "{changed}");
+            let stat = other.stat(&stored.key).await.expect("stat");
+            assert_ne!(stat.stamp, stored.stamp);
+            assert_eq!(stat.size, stored.size + 1);
+            // Also when it is shorter than it was.
+            place.overwrite(&stored.key, b"").await;
+            if size > 0 {
+                let changed = read(&stored.stamp).await.expect_err("changed");
+                assert_eq!(changed.kind(), StorageErrorKind::Changed, "{changed}");
+            }
+        }
+    }
 }

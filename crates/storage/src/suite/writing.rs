@@ -202,7 +202,7 @@ pub(crate) async fn delete_is_idempotent(place: &Place) {
     let kept = store_bytes(&*store, b"bytes").await;
     store.delete(&stored.key).await.expect("delete");
     store.delete(&stored.key).await.expect("delete again");
-    let gone = store.size(&stored.key).await.expect_err("deleted");
+    let gone = store.stat(&stored.key).await.expect_err("deleted");
     assert_eq!(gone.kind(), StorageErrorKind::NotFound);
     assert_object(&*store, &kept, b"bytes").await;
 }
