@@ -1,8 +1,8 @@
 //! Who is calling, and may they.
 //!
 //! Owns request signatures (ACS3-HMAC-SHA256 and HMAC-SHA1), access keys at rest, docker bearer
-//! tokens, temporary registry passwords, the authorisation decision and the first start. Must not
-//! know a router, an operation of the API, or what a repository holds.
+//! tokens, temporary registry passwords, the authorisation decision, how often a key may ask, and the
+//! first start. Must not know a router, an operation of the API, or what a repository holds.
 //!
 //! Entry points: [`Auth`] for everything at run time, [`bootstrap`](bootstrap::bootstrap) for the
 //! first start, [`signature::acs3::sign`] for clients.
@@ -14,6 +14,7 @@ mod error;
 mod keyring;
 mod master_key;
 mod nonce;
+mod rate;
 mod service;
 pub mod signature;
 mod temp_password;
@@ -25,6 +26,7 @@ pub use error::{AuthError, LoginError, TokenError};
 pub use keyring::{AccessKey, KeyStatus, Keyring};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use nonce::{NonceCache, NonceOutcome};
+pub use rate::{RateLimit, Rates, SecretRefused, Throttled};
 pub use service::{Auth, AuthConfig};
 pub use temp_password::{TEMP_USERNAME, TempPassword};
 pub use token::{Grant, IssuedToken, TokenClaims, service_name};

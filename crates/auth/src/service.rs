@@ -11,6 +11,7 @@ use crate::error::{AuthError, LoginError, TokenError};
 use crate::keyring::{AccessKey, KeyStatus, Keyring};
 use crate::master_key::MasterKey;
 use crate::nonce::{NonceCache, NonceOutcome};
+use crate::rate::{RateLimit, Rates, Throttled};
 use crate::signature::{MAX_SKEW, SignedRequest, parse};
 use crate::temp_password::{TEMP_USERNAME, TempPassword};
 use crate::token::{Grant, IssuedToken, TokenClaims, Tokens};
@@ -20,11 +21,13 @@ use crate::token::{Grant, IssuedToken, TokenClaims, Tokens};
 pub struct AuthConfig {
     /// How long a docker bearer token holds.
     pub token_ttl: Duration,
+    /// How often one access key may ask; `None`: as often as it likes.
+    pub key_rate: Option<RateLimit>,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        Self { token_ttl: Duration::from_secs(300) }
+        Self { token_ttl: Duration::from_secs(300), key_rate: None }
     }
 }
 
@@ -37,6 +40,7 @@ struct Inner {
     nonces: NonceCache,
     master: MasterKey,
     tokens: Tokens,
+    rates: Option<Rates<String>>,
     clock: Arc<dyn Clock>,
     config: AuthConfig,
 }
@@ -47,6 +51,7 @@ impl Auth {
             keyring: Keyring::new(db, master.clone()),
             nonces: NonceCache::default(),
             tokens: Tokens::new(&master),
+            rates: config.key_rate.map(Rates::new),
             master,
             clock,
             config,
@@ -162,6 +167,20 @@ impl Auth {
     /// [`TokenError`] when it is forged, expired or for another service.
     pub fn verify_token(&self, token: &str, service: &str) -> Result<TokenClaims, TokenError> {
         self.0.tokens.verify(token, service, self.0.clock.now())
+    }
+
+    /// Takes one request from what the caller's access key may ask. To be called once per request,
+    /// after the credentials were found good: nobody can use up the allowance of others.
+    ///
+    /// # Errors
+    /// [`Throttled`].
+    pub fn admit(&self, identity: &Identity) -> Result<(), Throttled> {
+        match (&self.0.rates, &identity.access_key_id) {
+            (Some(rates), Some(key)) => rates.take(key).inspect_err(|_| {
+                metrics::counter!("berth_refused_total", "reason" => "key_rate").increment(1);
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the caller may do the action to the resource.
