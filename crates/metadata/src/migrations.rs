@@ -17,7 +17,7 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     ),
     (
         2,
-        "data plane",
+        "data_plane",
         include_str!("../../../migrations/sqlite/0002_data_plane.sql"),
         include_str!("../../../migrations/postgres/0002_data_plane.sql"),
     ),

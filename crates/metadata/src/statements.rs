@@ -7,12 +7,15 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("access_key", repos::access_key::STATEMENTS),
     ("account", repos::account::STATEMENTS),
     ("blob", repos::blob::STATEMENTS),
+    ("blob_holder", repos::blob_holder::STATEMENTS),
     ("build_rule", repos::build_rule::STATEMENTS),
     ("build_task", repos::build_task::STATEMENTS),
     ("converted_layer", repos::converted_layer::STATEMENTS),
     ("instance", repos::instance::STATEMENTS),
     ("manifest", repos::manifest::STATEMENTS),
     ("namespace", repos::namespace::STATEMENTS),
+    ("object_removal", repos::object_removal::STATEMENTS),
+    ("referrer", repos::referrer::STATEMENTS),
     ("repository", repos::repository::STATEMENTS),
     ("schedule", repos::schedule::STATEMENTS),
     ("setting", repos::setting::STATEMENTS),
@@ -23,15 +26,22 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("task", repos::task::STATEMENTS),
     ("task_log", repos::task_log::STATEMENTS),
     ("upload", repos::upload::STATEMENTS),
+    ("usage", repos::usage::STATEMENTS),
 ];
 
 /// What only SQLite is asked.
-pub const SQLITE: &[(&str, &[&str])] = &[("task", repos::task::SQLITE_STATEMENTS)];
+pub const SQLITE: &[(&str, &[&str])] = &[
+    ("task", repos::task::SQLITE_STATEMENTS),
+    ("usage", repos::usage::SQLITE_STATEMENTS),
+];
 
 /// What only PostgreSQL knows.
 pub const POSTGRES: &[(&str, &[&str])] = &[
+    ("blob", repos::blob::POSTGRES_STATEMENTS),
+    ("object_removal", repos::object_removal::POSTGRES_STATEMENTS),
     ("repository", repos::repository::POSTGRES_STATEMENTS),
     ("task", repos::task::POSTGRES_STATEMENTS),
+    ("usage", repos::usage::POSTGRES_STATEMENTS),
 ];
 
 /// Every statement that the engine runs, with the name of its module.

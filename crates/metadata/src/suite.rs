@@ -43,6 +43,8 @@ suite! {
     names::namespaces;
     names::repositories;
     images::blobs_and_links;
+    images::damaged_blobs_are_absent;
+    images::an_object_on_its_way_out_is_nobodys;
     images::manifests_and_referrers;
     images::tags;
     images::uploads;

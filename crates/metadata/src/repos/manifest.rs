@@ -1,4 +1,7 @@
 //! Manifests, as received, and what they name.
+//!
+//! `review_after` is the collector's queue ([`crate::repos::collection`]); the caller holds the
+//! repository's lock wherever it changes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +24,8 @@ pub struct Manifest {
     pub image_size: i64,
     pub layer_count: i64,
     pub created_at: Millis,
+    /// When the collector looks at it again.
+    pub review_after: Option<Millis>,
 }
 
 /// Something that a manifest names.
@@ -74,13 +79,13 @@ impl fmt::Display for UnknownKind {
 macro_rules! columns {
     () => {
         "m.repo_id, m.digest, m.media_type, m.artifact_type, m.subject, m.config_digest, \
-         m.content, m.image_size, m.layer_count, m.created_at"
+         m.content, m.image_size, m.layer_count, m.created_at, m.review_after"
     };
 }
 
 const INSERT: &str = "INSERT INTO manifest (repo_id, digest, media_type, artifact_type, subject, \
-    config_digest, content, image_size, layer_count, created_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repo_id, digest) DO NOTHING";
+    config_digest, content, image_size, layer_count, created_at, review_after) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (repo_id, digest) DO NOTHING";
 const INSERT_REFERENCE: &str = "INSERT INTO manifest_reference (repo_id, digest, child, kind) \
     VALUES ($1, $2, $3, $4) ON CONFLICT (repo_id, digest, child, kind) DO NOTHING";
 const FIND: &str =
@@ -102,6 +107,19 @@ const REFERENCES: &str = "SELECT child, kind FROM manifest_reference \
     WHERE repo_id = $1 AND digest = $2 ORDER BY kind, child";
 const PARENTS: &str = "SELECT DISTINCT digest FROM manifest_reference \
     WHERE repo_id = $1 AND child = $2 ORDER BY digest LIMIT $3";
+const REVIEW: &str = "UPDATE manifest SET review_after = \
+    CASE WHEN review_after > $3 THEN review_after ELSE $3 END WHERE repo_id = $1 AND digest = $2";
+const LEASE: &str = "UPDATE manifest SET review_after = $3 \
+    WHERE repo_id = $1 AND digest = $2 AND review_after < $3";
+const REVIEW_CHILDREN: &str = "UPDATE manifest SET review_after = \
+    CASE WHEN review_after > $3 THEN review_after ELSE $3 END WHERE repo_id = $1 AND digest IN \
+    (SELECT n.child FROM manifest_reference n WHERE n.repo_id = $1 AND n.digest = $2)";
+const REVIEW_REFERRERS: &str = "UPDATE manifest SET review_after = \
+    CASE WHEN review_after > $3 THEN review_after ELSE $3 END WHERE repo_id = $1 AND subject = $2";
+const REVIEW_LINKS: &str = "UPDATE repository_blob SET review_after = \
+    CASE WHEN review_after > $3 THEN review_after ELSE $3 END WHERE repo_id = $1 AND digest IN \
+    (SELECT n.child FROM manifest_reference n WHERE n.repo_id = $1 AND n.digest = $2)";
+const REVIEW_ALL: &str = "UPDATE manifest SET review_after = $2 WHERE repo_id = $1";
 const DELETE: &str = "DELETE FROM manifest WHERE repo_id = $1 AND digest = $2";
 const COUNT: &str = "SELECT COUNT(*) AS total FROM manifest WHERE repo_id = $1";
 const MEASURES: &str = "SELECT media_type, image_size, layer_count FROM manifest \
@@ -118,6 +136,12 @@ pub const STATEMENTS: &[&str] = &[
     REFERRERS,
     REFERENCES,
     PARENTS,
+    REVIEW,
+    LEASE,
+    REVIEW_CHILDREN,
+    REVIEW_REFERRERS,
+    REVIEW_LINKS,
+    REVIEW_ALL,
     DELETE,
     COUNT,
     MEASURES,
@@ -136,11 +160,12 @@ fn read(row: &Row) -> Result<Manifest, DbError> {
         image_size: row.int("image_size")?,
         layer_count: row.int("layer_count")?,
         created_at: row.int("created_at")?,
+        review_after: row.opt_int("review_after")?,
     })
 }
 
 /// Stores the manifest and what it names; `false` when the repository has it already, and then
-/// nothing changes: equal digests are equal bytes.
+/// only its review is put off: equal digests are equal bytes.
 pub async fn insert(
     session: &mut Session,
     manifest: &Manifest,
@@ -157,8 +182,12 @@ pub async fn insert(
         manifest.image_size,
         manifest.layer_count,
         manifest.created_at,
+        manifest.review_after,
     ];
     if session.execute(INSERT, args).await? == 0 {
+        if let Some(review_after) = manifest.review_after {
+            review(session, &manifest.repo_id, &manifest.digest, review_after).await?;
+        }
         return Ok(false);
     }
     for reference in references {
@@ -230,12 +259,48 @@ pub async fn parents(
     rows.iter().map(|row| row.parse("digest")).collect()
 }
 
-/// Deletes the manifest and its references, not the tags on it; `false` when there was none.
+/// Has the collector look at the manifest after `review_after`, or later when it is to wait longer.
+pub async fn review(
+    session: &mut Session,
+    repo_id: &str,
+    digest: &Digest,
+    review_after: Millis,
+) -> Result<(), DbError> {
+    session.execute(REVIEW, args![repo_id, digest, review_after]).await.map(drop)
+}
+
+/// Has the collector look at every manifest of the repository after `review_after`: what becomes
+/// of those without a tag has changed.
+pub async fn review_all(
+    session: &mut Session,
+    repo_id: &str,
+    review_after: Millis,
+) -> Result<(), DbError> {
+    session.execute(REVIEW_ALL, args![repo_id, review_after]).await.map(drop)
+}
+
+/// Puts off the review of a manifest that waits for one; `false` when it is gone, waits for none
+/// or waits longer already.
+pub async fn lease(
+    session: &mut Session,
+    repo_id: &str,
+    digest: &Digest,
+    review_after: Millis,
+) -> Result<bool, DbError> {
+    Ok(session.execute(LEASE, args![repo_id, digest, review_after]).await? == 1)
+}
+
+/// Deletes the manifest and its references, not the tags on it; `false` when there was none. The
+/// collector looks at what it named and what refers to it after `review_after`.
 pub async fn delete(
     session: &mut Session,
     repo_id: &str,
     digest: &Digest,
+    review_after: Millis,
 ) -> Result<bool, DbError> {
+    for statement in [REVIEW_CHILDREN, REVIEW_REFERRERS, REVIEW_LINKS] {
+        session.execute(statement, args![repo_id, digest, review_after]).await?;
+    }
     Ok(session.execute(DELETE, args![repo_id, digest]).await? == 1)
 }
 

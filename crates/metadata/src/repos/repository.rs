@@ -2,6 +2,7 @@
 
 use berth_types::{Millis, RepoName};
 
+use crate::repos::usage;
 use crate::{DbError, Engine, Page, Row, Session, args, contains_pattern};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Repository {
     pub detail: String,
     /// `MANUAL` or `AUTO`, as ACR's RepoBuildType.
     pub build_type: String,
+    /// Days that a manifest without a tag is kept; `None` keeps it for ever.
+    pub untagged_days: Option<i64>,
     pub created_at: Millis,
     pub modified_at: Millis,
 }
@@ -50,7 +53,7 @@ pub struct RepositoryFilter {
 macro_rules! columns {
     () => {
         "repo_id, instance_id, namespace_id, namespace_name, name, status, repo_type, \
-         tag_immutability, summary, detail, build_type, created_at, modified_at"
+         tag_immutability, summary, detail, build_type, untagged_days, created_at, modified_at"
     };
 }
 macro_rules! filter {
@@ -63,7 +66,7 @@ macro_rules! filter {
 const INSERT: &str = concat!(
     "INSERT INTO repository (",
     columns!(),
-    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 );
 const FIND: &str = concat!(
     "SELECT ",
@@ -71,7 +74,9 @@ const FIND: &str = concat!(
     " FROM repository WHERE instance_id = $1 AND namespace_name = $2 AND name = $3"
 );
 const FIND_BY_ID: &str = concat!("SELECT ", columns!(), " FROM repository WHERE repo_id = $1");
-const LOCK: &str = concat!("SELECT ", columns!(), " FROM repository WHERE repo_id = $1 FOR UPDATE");
+const LOCK: &str =
+    concat!("SELECT ", columns!(), " FROM repository WHERE repo_id = $1 FOR NO KEY UPDATE");
+const LOCK_OUT: &str = "SELECT 1 AS one FROM repository WHERE repo_id = $1 FOR UPDATE";
 const COUNT: &str = concat!("SELECT COUNT(*) AS total", filter!());
 const LIST: &str =
     concat!("SELECT ", columns!(), filter!(), " ORDER BY namespace_name, name LIMIT $5 OFFSET $6");
@@ -84,13 +89,29 @@ const CATALOG: &str = concat!(
 );
 const COUNT_IN_NAMESPACE: &str = "SELECT COUNT(*) AS total FROM repository WHERE namespace_id = $1";
 const UPDATE: &str = "UPDATE repository SET status = $2, repo_type = $3, tag_immutability = $4, \
-    summary = $5, detail = $6, build_type = $7, modified_at = $8 WHERE repo_id = $1";
+    summary = $5, detail = $6, build_type = $7, untagged_days = $8, modified_at = $9 WHERE repo_id = $1";
+const REVIEW_BLOBS: &str = "UPDATE blob SET review_after = \
+    CASE WHEN review_after > $2 THEN review_after ELSE $2 END \
+    WHERE digest IN (SELECT l.digest FROM repository_blob l WHERE l.repo_id = $1)";
+const LOCK_BLOBS: &str = "SELECT 1 AS one FROM blob b \
+    WHERE b.digest IN (SELECT l.digest FROM repository_blob l WHERE l.repo_id = $1) \
+    ORDER BY b.digest FOR NO KEY UPDATE";
 const DELETE: &str = "DELETE FROM repository WHERE repo_id = $1";
 
-pub const STATEMENTS: &[&str] =
-    &[INSERT, FIND, FIND_BY_ID, COUNT, LIST, CATALOG, COUNT_IN_NAMESPACE, UPDATE, DELETE];
+pub const STATEMENTS: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_BY_ID,
+    COUNT,
+    LIST,
+    CATALOG,
+    COUNT_IN_NAMESPACE,
+    UPDATE,
+    REVIEW_BLOBS,
+    DELETE,
+];
 /// Statements that only PostgreSQL knows.
-pub const POSTGRES_STATEMENTS: &[&str] = &[LOCK];
+pub const POSTGRES_STATEMENTS: &[&str] = &[LOCK, LOCK_OUT, LOCK_BLOBS];
 
 fn read(row: &Row) -> Result<Repository, DbError> {
     Ok(Repository {
@@ -105,6 +126,7 @@ fn read(row: &Row) -> Result<Repository, DbError> {
         summary: row.text("summary")?,
         detail: row.text("detail")?,
         build_type: row.text("build_type")?,
+        untagged_days: row.opt_int("untagged_days")?,
         created_at: row.int("created_at")?,
         modified_at: row.int("modified_at")?,
     })
@@ -125,6 +147,7 @@ pub async fn insert(session: &mut Session, repository: &Repository) -> Result<()
         &repository.summary,
         &repository.detail,
         &repository.build_type,
+        repository.untagged_days,
         repository.created_at,
         repository.modified_at,
     ];
@@ -148,8 +171,8 @@ pub async fn find_by_id(
 }
 
 /// Reads the row and holds it until the transaction ends, so that what is decided about the
-/// repository's tags, manifests and blobs stays true until it is written. Every push and delete
-/// takes it first. (On SQLite the whole transaction is exclusive already.)
+/// repository's tags and manifests stays true until it is written. Every push of a manifest, delete
+/// and collection takes it first; new links of blobs and uploads do not wait for it. (On SQLite the whole transaction is exclusive already.)
 pub async fn lock(session: &mut Session, repo_id: &str) -> Result<Option<Repository>, DbError> {
     let statement = match session.engine() {
         Engine::Sqlite => FIND_BY_ID,
@@ -205,13 +228,27 @@ pub async fn update(session: &mut Session, repository: &Repository) -> Result<bo
         &repository.summary,
         &repository.detail,
         &repository.build_type,
+        repository.untagged_days,
         repository.modified_at,
     ];
     Ok(session.execute(UPDATE, args).await? == 1)
 }
 
 /// Deletes the repository with its tags, manifests, blob links and uploads; `false` when there was
-/// none. The partial objects of its uploads are left to the collector.
-pub async fn delete(session: &mut Session, repo_id: &str) -> Result<bool, DbError> {
+/// none. The partial objects of its uploads are left to the collector, which looks at its blobs
+/// after `review_after`.
+pub async fn delete(
+    session: &mut Session,
+    repo_id: &str,
+    review_after: Millis,
+) -> Result<bool, DbError> {
+    if session.engine() == Engine::Postgres {
+        // No link may come between the look at the blobs and the end of the repository; and two
+        // that lock the same blobs do it in the same order.
+        session.fetch_optional(LOCK_OUT, args![repo_id]).await?;
+        session.execute(LOCK_BLOBS, args![repo_id]).await?;
+    }
+    session.execute(REVIEW_BLOBS, args![repo_id, review_after]).await?;
+    usage::record_gone(session, repo_id).await?;
     Ok(session.execute(DELETE, args![repo_id]).await? == 1)
 }

@@ -47,6 +47,10 @@ const UPSERT: &str = "INSERT INTO tag (repo_id, name, digest, derived_from, crea
     VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (repo_id, name) DO UPDATE SET \
     digest = excluded.digest, derived_from = excluded.derived_from, \
     updated_at = excluded.updated_at";
+/// $4 is where the tag points afterwards, empty for nowhere.
+const REVIEW_OLD: &str = "UPDATE manifest SET review_after = \
+    CASE WHEN review_after > $3 THEN review_after ELSE $3 END WHERE repo_id = $1 AND digest = \
+    (SELECT t.digest FROM tag t WHERE t.repo_id = $1 AND t.name = $2) AND digest <> $4";
 const FIND: &str =
     concat!("SELECT ", columns!(), " FROM tag t WHERE t.repo_id = $1 AND t.name = $2");
 const DETAIL: &str = concat!(detail!(), " AND t.name = $2");
@@ -62,7 +66,7 @@ const DELETE: &str = "DELETE FROM tag WHERE repo_id = $1 AND name = $2";
 const DELETE_BY_DIGEST: &str = "DELETE FROM tag WHERE repo_id = $1 AND digest = $2";
 
 pub const STATEMENTS: &[&str] =
-    &[UPSERT, FIND, DETAIL, LIST, PAGE, BY_DIGEST, COUNT, DELETE, DELETE_BY_DIGEST];
+    &[UPSERT, REVIEW_OLD, FIND, DETAIL, LIST, PAGE, BY_DIGEST, COUNT, DELETE, DELETE_BY_DIGEST];
 
 fn read(row: &Row) -> Result<TagRow, DbError> {
     Ok(TagRow {
@@ -85,7 +89,8 @@ fn read_detail(row: &Row) -> Result<TagDetail, DbError> {
     })
 }
 
-/// Makes the tag or moves it; the time of its birth stays.
+/// Makes the tag or moves it; the time of its birth stays. The collector looks at the manifest that
+/// had it after `review_after`. The caller holds the repository's lock.
 pub async fn upsert(
     session: &mut Session,
     repo_id: &str,
@@ -93,7 +98,9 @@ pub async fn upsert(
     digest: &Digest,
     derived_from: Option<&str>,
     now: Millis,
+    review_after: Millis,
 ) -> Result<(), DbError> {
+    session.execute(REVIEW_OLD, args![repo_id, name, review_after, digest]).await?;
     session.execute(UPSERT, args![repo_id, name, digest, derived_from, now]).await.map(drop)
 }
 
@@ -149,12 +156,19 @@ pub async fn count(session: &mut Session, repo_id: &str) -> Result<i64, DbError>
     session.fetch_one(COUNT, args![repo_id]).await?.int("total")
 }
 
-/// `false` when there was none.
-pub async fn delete(session: &mut Session, repo_id: &str, name: &Tag) -> Result<bool, DbError> {
+/// `false` when there was none. The collector looks at its manifest after `review_after`. The caller
+/// holds the repository's lock.
+pub async fn delete(
+    session: &mut Session,
+    repo_id: &str,
+    name: &Tag,
+    review_after: Millis,
+) -> Result<bool, DbError> {
+    session.execute(REVIEW_OLD, args![repo_id, name, review_after, ""]).await?;
     Ok(session.execute(DELETE, args![repo_id, name]).await? == 1)
 }
 
-/// Deletes the tags on a manifest and tells how many there were.
+/// Deletes the tags on a manifest that is deleted with them, and tells how many there were.
 pub async fn delete_by_digest(
     session: &mut Session,
     repo_id: &str,

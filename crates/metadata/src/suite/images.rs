@@ -3,8 +3,9 @@
 use berth_types::Tag;
 
 use super::places::{Place, blob, digest, linked_blob, manifest, repository};
-use crate::repos::blob as blobs;
-use crate::repos::manifest::{self as manifests, ManifestReference, ReferenceKind};
+use crate::repos::blob::{self as blobs, Blob, Linked};
+use crate::repos::manifest::{self as manifests, Manifest, ManifestReference, ReferenceKind};
+use crate::repos::object_removal as removals;
 use crate::repos::repository as repositories;
 use crate::repos::tag as tags;
 use crate::repos::upload::{self as uploads, Upload};
@@ -28,28 +29,65 @@ pub(crate) async fn blobs_and_links(place: &Place) {
 
     let in_repo = blobs::find_in_repo(&mut session, "crr-1", &first.digest).await.expect("find");
     assert_eq!(in_repo, None, "not linked, not served");
-    assert_eq!(
-        blobs::unused(&mut session, 101, 9).await.expect("unused"),
-        std::slice::from_ref(&first)
-    );
-    assert_eq!(blobs::unused(&mut session, 100, 9).await.expect("unused"), []);
-    for _ in 0..2 {
-        blobs::link(&mut session, "crr-1", &first.digest, 5).await.expect("link");
+    for (review_after, expected) in [(50, Linked::New), (60, Linked::Again), (30, Linked::Again)] {
+        let linked = blobs::link(&mut session, "crr-1", &first.digest, 5, review_after).await;
+        assert_eq!(linked.expect("link"), expected);
     }
     assert!(blobs::is_linked(&mut session, "crr-1", &first.digest).await.expect("linked"));
     assert!(!blobs::is_linked(&mut session, "crr-2", &first.digest).await.expect("linked"));
     let in_repo = blobs::find_in_repo(&mut session, "crr-1", &first.digest).await.expect("find");
-    assert_eq!(in_repo, Some(first.clone()));
-    assert_eq!(blobs::unused(&mut session, 101, 9).await.expect("unused"), []);
-    assert!(blobs::unlink(&mut session, "crr-1", &first.digest).await.expect("unlink"));
-    assert!(!blobs::unlink(&mut session, "crr-1", &first.digest).await.expect("unlink"));
+    let served = Blob { review_after: Some(60), ..first.clone() };
+    assert_eq!(in_repo, Some(served), "the link's review, which never comes nearer");
+    assert!(blobs::lease(&mut session, "crr-1", &first.digest, 70).await.expect("lease"));
+    assert!(!blobs::lease(&mut session, "crr-1", &first.digest, 70).await.expect("lease"));
+    assert!(blobs::unlink(&mut session, "crr-1", &first.digest, 300).await.expect("unlink"));
+    assert!(!blobs::unlink(&mut session, "crr-1", &first.digest, 300).await.expect("unlink"));
+    let unlinked = blobs::find(&mut session, &first.digest).await.expect("find");
+    assert_eq!(unlinked.and_then(|blob| blob.review_after), Some(300));
     assert!(blobs::delete(&mut session, &first.digest).await.expect("delete"));
     assert!(!blobs::delete(&mut session, &first.digest).await.expect("delete"));
     session.commit().await.expect("commit");
 
     let mut session = place.begin().await;
-    let link = blobs::link(&mut session, "crr-1", &digest("never pushed"), 5).await;
-    assert!(link.expect_err("no such blob").is_conflict());
+    let linked = blobs::link(&mut session, "crr-1", &digest("never pushed"), 5, 50).await;
+    assert_eq!(linked.expect("link"), Linked::NoBlob);
+    blobs::insert(&mut session, &first).await.expect("insert");
+    let linked = blobs::link(&mut session, "crr-9", &first.digest, 5, 50).await;
+    assert!(linked.expect_err("no such repository").is_conflict());
+}
+
+pub(crate) async fn damaged_blobs_are_absent(place: &Place) {
+    place.furnish().await;
+    let mut session = place.begin().await;
+    let damaged = Blob { damaged_at: Some(7), ..blob("bytes") };
+    assert!(blobs::insert(&mut session, &damaged).await.expect("insert"));
+    let linked = blobs::link(&mut session, "crr-1", &damaged.digest, 5, 50).await;
+    assert_eq!(linked.expect("link"), Linked::NoBlob);
+    let new = Blob { storage_key: "new".into(), stamp: Some("s".into()), ..blob("bytes") };
+    let old = damaged.storage_key.as_str();
+    assert!(!blobs::replace(&mut session, &new, "another key").await.expect("replace"));
+    assert!(blobs::replace(&mut session, &new, old).await.expect("replace"));
+    let linked = blobs::link(&mut session, "crr-1", &damaged.digest, 5, 50).await;
+    assert_eq!(linked.expect("link"), Linked::New);
+    let served = blobs::find_in_repo(&mut session, "crr-1", &new.digest).await.expect("find");
+    assert_eq!(served, Some(Blob { review_after: Some(50), ..new }));
+}
+
+pub(crate) async fn an_object_on_its_way_out_is_nobodys(place: &Place) {
+    let mut session = place.begin().await;
+    let blob = blob("bytes");
+    removals::hold(&mut session, &blob.storage_key).await.expect("hold");
+    assert!(removals::insert(&mut session, &blob.storage_key, 5).await.expect("insert"));
+    assert!(!removals::insert(&mut session, &blob.storage_key, 6).await.expect("insert"));
+    assert!(!blobs::insert(&mut session, &blob).await.expect("insert"));
+    assert_eq!(blobs::find(&mut session, &blob.digest).await.expect("find"), None);
+    let listed = removals::list(&mut session, "", 9).await.expect("list");
+    let keys: Vec<_> =
+        listed.iter().map(|row| (row.storage_key.as_str(), row.created_at)).collect();
+    assert_eq!(keys, [("key of bytes", 5)]);
+    removals::delete(&mut session, &blob.storage_key).await.expect("delete");
+    assert!(!removals::exists(&mut session, &blob.storage_key).await.expect("exists"));
+    assert!(blobs::insert(&mut session, &blob).await.expect("insert"));
 }
 
 pub(crate) async fn manifests_and_referrers(place: &Place) {
@@ -93,8 +131,10 @@ pub(crate) async fn manifests_and_referrers(place: &Place) {
     let parents = manifests::parents(&mut session, "crr-1", &digest("image"), 9).await;
     assert_eq!(parents.expect("parents"), [index.digest]);
     assert_eq!(manifests::count(&mut session, "crr-1").await.expect("count"), 5);
-    assert!(manifests::delete(&mut session, "crr-1", &image.digest).await.expect("delete"));
-    assert!(!manifests::delete(&mut session, "crr-1", &image.digest).await.expect("delete"));
+    assert!(manifests::delete(&mut session, "crr-1", &image.digest, 900).await.expect("delete"));
+    assert!(!manifests::delete(&mut session, "crr-1", &image.digest, 900).await.expect("delete"));
+    let orphan = manifests::find(&mut session, "crr-1", &signatures[0].digest).await.expect("find");
+    assert_eq!(orphan.and_then(|referrer| referrer.review_after), Some(900));
     let named = manifests::references(&mut session, "crr-1", &image.digest).await.expect("named");
     assert_eq!(named, []);
 }
@@ -109,7 +149,8 @@ pub(crate) async fn tags(place: &Place) {
     for (number, name) in ["v1", "V1", "1", "_", "v1_accelerated"].into_iter().enumerate() {
         let derived = name.strip_suffix("_accelerated");
         let now = 100 + number as i64;
-        let set = tags::upsert(&mut session, "crr-1", &tag(name), &one.digest, derived, now).await;
+        let set =
+            tags::upsert(&mut session, "crr-1", &tag(name), &one.digest, derived, now, 0).await;
         set.expect("upsert");
     }
     let listed = tags::list(&mut session, "crr-1", None, 100).await.expect("list");
@@ -119,8 +160,14 @@ pub(crate) async fn tags(place: &Place) {
     let listed = tags::list(&mut session, "crr-1", Some("W"), 0).await.expect("list");
     assert_eq!(listed, []);
 
-    let moved = tags::upsert(&mut session, "crr-1", &tag("v1"), &two.digest, None, 500).await;
+    let moved = tags::upsert(&mut session, "crr-1", &tag("v1"), &two.digest, None, 500, 600).await;
     moved.expect("upsert");
+    let review = async |session: &mut Session, manifest: &Manifest| {
+        let found = manifests::find(session, "crr-1", &manifest.digest).await.expect("find");
+        found.and_then(|found| found.review_after)
+    };
+    assert_eq!(review(&mut session, &one).await, Some(600));
+    assert_eq!(review(&mut session, &two).await, two.review_after);
     let row = tags::find(&mut session, "crr-1", &tag("v1")).await.expect("find").expect("the tag");
     assert_eq!((&row.digest, row.created_at, row.updated_at), (&two.digest, 100, 500));
     let at = manifests::find_by_tag(&mut session, "crr-1", &tag("v1")).await.expect("find");
@@ -139,8 +186,9 @@ pub(crate) async fn tags(place: &Place) {
 
     let of_one = tags::by_digest(&mut session, "crr-1", &one.digest).await.expect("by digest");
     assert_eq!(of_one.len(), 4);
-    assert!(tags::delete(&mut session, "crr-1", &tag("V1")).await.expect("delete"));
-    assert!(!tags::delete(&mut session, "crr-1", &tag("V1")).await.expect("delete"));
+    assert!(tags::delete(&mut session, "crr-1", &tag("V1"), 700).await.expect("delete"));
+    assert!(!tags::delete(&mut session, "crr-1", &tag("V1"), 700).await.expect("delete"));
+    assert_eq!(review(&mut session, &one).await, Some(700));
     let gone = tags::delete_by_digest(&mut session, "crr-1", &one.digest).await.expect("delete");
     assert_eq!(gone, 3);
     assert_eq!(tags::count(&mut session, "crr-1").await.expect("count"), 1);
@@ -190,18 +238,20 @@ pub(crate) async fn a_deleted_repository_takes_its_own_along(place: &Place) {
     let mut session = place.begin().await;
     repositories::insert(&mut session, &repository("crr-2", "ns", "two")).await.expect("insert");
     linked_blob(&mut session, "crr-1", "shared").await;
-    blobs::link(&mut session, "crr-2", &digest("shared"), 5).await.expect("link");
+    let linked = blobs::link(&mut session, "crr-2", &digest("shared"), 5, 50).await;
+    assert_eq!(linked.expect("link"), Linked::New);
     let image = manifest("image", None);
     let layer = [ManifestReference { child: digest("shared"), kind: ReferenceKind::Layer }];
     manifests::insert(&mut session, &image, &layer).await.expect("insert");
-    tags::upsert(&mut session, "crr-1", &tag("v1"), &image.digest, None, 1).await.expect("tag");
+    tags::upsert(&mut session, "crr-1", &tag("v1"), &image.digest, None, 1, 1).await.expect("tag");
     uploads::insert(&mut session, &upload("u1", 10)).await.expect("insert");
 
-    assert!(repositories::delete(&mut session, "crr-1").await.expect("delete"));
+    assert!(repositories::delete(&mut session, "crr-1", 900).await.expect("delete"));
     assert_eq!(tags::count(&mut session, "crr-1").await.expect("count"), 0);
     assert_eq!(manifests::count(&mut session, "crr-1").await.expect("count"), 0);
     assert_eq!(uploads::find(&mut session, "u1").await.expect("find"), None);
     assert!(!blobs::is_linked(&mut session, "crr-1", &digest("shared")).await.expect("linked"));
     assert!(blobs::is_linked(&mut session, "crr-2", &digest("shared")).await.expect("linked"));
-    assert!(blobs::find(&mut session, &digest("shared")).await.expect("find").is_some());
+    let shared = blobs::find(&mut session, &digest("shared")).await.expect("find");
+    assert_eq!(shared.and_then(|blob| blob.review_after), Some(900));
 }

@@ -110,6 +110,7 @@ pub(crate) async fn repositories(place: &Place) {
 
     deep.repo_type = "PUBLIC".into();
     deep.tag_immutability = false;
+    deep.untagged_days = Some(7);
     deep.summary = "words".into();
     deep.detail = "more words".into();
     deep.modified_at = 77;
@@ -136,8 +137,8 @@ pub(crate) async fn repositories(place: &Place) {
     assert_eq!(names(&rest.expect("catalog")), ["zoo"]);
     let count = repositories::count_in_namespace(&mut session, "crn-1").await.expect("count");
     assert_eq!(count, 3);
-    assert!(repositories::delete(&mut session, "crr-3").await.expect("delete"));
-    assert!(!repositories::delete(&mut session, "crr-3").await.expect("delete"));
+    assert!(repositories::delete(&mut session, "crr-3", 0).await.expect("delete"));
+    assert!(!repositories::delete(&mut session, "crr-3", 0).await.expect("delete"));
 }
 
 fn names(rows: &[Repository]) -> Vec<&str> {

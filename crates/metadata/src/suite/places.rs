@@ -4,7 +4,7 @@ use berth_types::{Digest, RepoName};
 use tempfile::TempDir;
 
 use crate::repos::account::{self, Account};
-use crate::repos::blob::{self, Blob};
+use crate::repos::blob::{self, Blob, Linked};
 use crate::repos::instance::{self, Instance};
 use crate::repos::manifest::Manifest;
 use crate::repos::namespace::{self, Namespace};
@@ -96,6 +96,7 @@ pub(crate) fn repository(id: &str, namespace: &str, name: &str) -> Repository {
         summary: "0".into(),
         detail: String::new(),
         build_type: "MANUAL".into(),
+        untagged_days: None,
         created_at: 10,
         modified_at: 20,
     }
@@ -110,12 +111,21 @@ pub(crate) fn digest(of: &str) -> Digest {
 }
 
 pub(crate) fn blob(of: &str) -> Blob {
-    Blob { digest: digest(of), storage_key: format!("key of {of}"), size: 7, created_at: 100 }
+    Blob {
+        digest: digest(of),
+        storage_key: format!("key of {of}"),
+        size: 7,
+        stamp: None,
+        created_at: 100,
+        review_after: Some(200),
+        damaged_at: None,
+    }
 }
 
 pub(crate) async fn linked_blob(session: &mut Session, repo_id: &str, of: &str) {
     blob::insert(session, &blob(of)).await.expect("blob");
-    blob::link(session, repo_id, &digest(of), 5).await.expect("link");
+    let linked = blob::link(session, repo_id, &digest(of), 5, 50).await.expect("link");
+    assert_eq!(linked, Linked::New);
 }
 
 pub(crate) fn manifest(content: &str, subject: Option<&str>) -> Manifest {
@@ -130,5 +140,6 @@ pub(crate) fn manifest(content: &str, subject: Option<&str>) -> Manifest {
         image_size: 5_000_000_000,
         layer_count: 3,
         created_at: 50,
+        review_after: Some(150),
     }
 }
