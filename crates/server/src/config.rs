@@ -4,6 +4,7 @@
 
 mod keys;
 mod layers;
+mod limits;
 mod path;
 mod units;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use keys::{KEYS, Key, Kind, environment_name};
 pub use layers::{ConfigError, Layers};
+pub use limits::LimitsSection;
 pub use units::{parse_duration, parse_size};
 
 /// Everything that `berth serve` can be told.
@@ -91,6 +93,10 @@ pub struct ServerSection {
     pub data_dir: PathBuf,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    /// Serve TLS with a certificate of an authority of Berth's own, kept in the data directory.
+    pub tls_own_ca: bool,
+    /// What that certificate is for besides this machine's own names.
+    pub tls_names: Vec<String>,
     pub role: Role,
     pub region: String,
     pub log_format: LogFormat,
@@ -111,6 +117,8 @@ impl Default for ServerSection {
             data_dir: PathBuf::from("berth-data"),
             tls_cert: None,
             tls_key: None,
+            tls_own_ca: false,
+            tls_names: Vec::new(),
             role: Role::All,
             region: "local".to_owned(),
             log_format: LogFormat::Auto,
@@ -206,29 +214,6 @@ impl Default for SubscriptionSection {
     }
 }
 
-/// `[limits]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
-pub struct LimitsSection {
-    /// Connections open at the same time; further ones wait to be accepted.
-    pub connections: usize,
-    /// How long the head of a request may take, and an idle connection stay open.
-    #[serde(deserialize_with = "units::duration")]
-    pub header_timeout: Duration,
-    /// Make a private namespace when an image is pushed into one that does not exist.
-    pub auto_create_namespace: bool,
-}
-
-impl Default for LimitsSection {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            header_timeout: Duration::from_secs(60),
-            auto_create_namespace: true,
-        }
-    }
-}
-
 impl Config {
     /// Reads the layers into one configuration.
     ///
@@ -250,15 +235,26 @@ impl Config {
                 "server.tls_cert and server.tls_key must be set together".to_owned(),
             ));
         }
+        if server.tls_own_ca && server.tls_cert.is_some() {
+            return Err(ConfigError::Value(
+                "server.tls_own_ca makes a certificate: it cannot be set beside server.tls_cert"
+                    .to_owned(),
+            ));
+        }
+        if !server.tls_own_ca && !server.tls_names.is_empty() {
+            return Err(ConfigError::Value(
+                "server.tls_names are those of server.tls_own_ca, which is not set".to_owned(),
+            ));
+        }
         for (name, value) in [
             ("build.workers", self.build.workers),
             ("subscription.workers", self.subscription.workers),
-            ("limits.connections", self.limits.connections),
         ] {
             if value == 0 {
                 return Err(ConfigError::Value(format!("{name} must be at least 1")));
             }
         }
+        self.limits.check()?;
         let region = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if server.region.is_empty() || !server.region.bytes().all(region) {
             return Err(ConfigError::Value(format!(

@@ -87,6 +87,10 @@ fn wrong_values_say_what_is_expected() {
     assert!(message(&layers).contains("`subscription.interval` must be seconds"));
     let (_file, layers) = file("[server]\ntls_cert = \"x\"\n");
     assert!(message(&layers).contains("must be set together"));
+    let (_file, layers) = file("[server]\ntls_own_ca = true\ntls_cert = \"x\"\ntls_key = \"y\"\n");
+    assert!(message(&layers).contains("cannot be set beside server.tls_cert"));
+    let (_file, layers) = file("[server]\ntls_names = [\"hub.example.com\"]\n");
+    assert!(message(&layers).contains("server.tls_own_ca, which is not set"));
     let environment = [variable("BERTH_ROOT_ACCESS_KEY_ID", "x")];
     assert!(message(&Layers::new().with_environment(environment)).contains("set together"));
     assert_eq!(parse_size("99999999999999GiB"), None);
