@@ -8,6 +8,7 @@
 //! it locked, or longer than it left it, goes on with a copy, so that bytes once synced never change
 //! under the one who synced them.
 
+mod files;
 mod layout;
 mod read;
 mod walk;
@@ -23,7 +24,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::partial::{Live as PartialLive, State as PartialState};
-use crate::{BlobStore, ByteStream, ObjectStat, PartialObject, StorageError, Stored, key};
+use crate::{BlobStore, ByteStream, Object, ObjectStat, PartialObject, StorageError, Stored, key};
+use files::Files;
 use layout::Layout;
 pub(crate) use write::{Live, State};
 
@@ -31,6 +33,8 @@ pub(crate) use write::{Live, State};
 #[derive(Clone)]
 pub struct FolderStore {
     layout: Arc<Layout>,
+    /// Kept open between reads.
+    files: Arc<Files>,
 }
 
 impl FolderStore {
@@ -38,7 +42,7 @@ impl FolderStore {
     pub async fn open(folder: &Path) -> Result<Self, StorageError> {
         let layout = Arc::new(Layout::new(folder));
         blocking(&layout, Layout::prepare).await?;
-        Ok(Self { layout })
+        Ok(Self { layout, files: Arc::default() })
     }
 }
 
@@ -92,7 +96,7 @@ impl BlobStore for FolderStore {
         range: Range<u64>,
         stamp: Option<&str>,
     ) -> Result<ByteStream, StorageError> {
-        read::read(&self.layout, key, range, stamp).await
+        read::range(self, key, range, stamp).await.map(ByteStream::from)
     }
 
     async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
@@ -101,16 +105,25 @@ impl BlobStore for FolderStore {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        let key = key.to_owned();
-        blocking(&self.layout, move |layout| layout.remove_object(&key)).await
+        let owned_key = key.to_owned();
+        let removed = blocking(&self.layout, move |layout| layout.remove_object(&owned_key)).await;
+        // After the removal: a read before it may have opened the file once more.
+        self.files.remove(key);
+        removed
     }
 
-    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError> {
-        Ok(walk::keys(&self.layout))
+    async fn list(&self) -> Result<BoxStream<'static, Result<Object, StorageError>>, StorageError> {
+        Ok(walk::objects(&self.layout))
     }
 
     async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError> {
-        blocking(&self.layout, move |layout| walk::sweep(layout, older_than)).await
+        let files = Arc::clone(&self.files);
+        blocking(&self.layout, move |layout| {
+            // Those that another process removed.
+            files.retain(read::has_name);
+            walk::sweep(layout, older_than)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -1,6 +1,6 @@
 //! Keys of objects: time-ordered UUIDs in plain hexadecimal, made here and never taken from a user.
 
-use berth_types::id;
+use berth_types::{Millis, id};
 
 use crate::{StorageError, StorageErrorKind};
 
@@ -26,9 +26,24 @@ pub(crate) fn is_key(key: &str) -> bool {
     key.len() == LEN && key.bytes().all(lower_hex)
 }
 
+/// When the key was chosen, by the clock of who chose it.
+pub(crate) fn time(key: &str) -> Millis {
+    // RFC 9562, section 5.7: the first 48 bits are the time.
+    key.get(..12).and_then(|digits| Millis::from_str_radix(digits, 16).ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{check, fresh};
+    use berth_types::{Clock as _, SystemClock};
+
+    use super::{check, fresh, time};
+
+    #[test]
+    fn keys_know_their_time() {
+        let before = SystemClock.now();
+        let key = fresh();
+        assert!((before..=SystemClock.now()).contains(&time(&key)), "{key}");
+    }
 
     #[test]
     fn keys() {

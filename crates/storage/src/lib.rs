@@ -9,20 +9,24 @@
 
 mod config;
 mod error;
+mod file_range;
 mod fs;
 mod key;
 mod memory;
 mod partial;
 mod s3;
 mod store;
+mod stream;
 
 pub use config::{StorageConfig, open};
 pub use error::{StorageError, StorageErrorKind};
+pub use file_range::FileRange;
 pub use fs::FolderStore;
 pub use memory::MemoryStore;
 pub use partial::PartialObject;
 pub use s3::S3Store;
-pub use store::{BlobStore, ByteStream, ObjectStat, Stored};
+pub use store::{BlobStore, Object, ObjectStat, Stored};
+pub use stream::ByteStream;
 
 #[cfg(test)]
 mod suite;

@@ -154,7 +154,7 @@ impl BlobStore for MemoryStore {
                     .step_by(PIECE)
                     .map(|at| Ok(bytes.slice(at..end.min(at + PIECE))))
                     .collect();
-                Ok(stream::iter(pieces).boxed())
+                Ok(ByteStream::new(stream::iter(pieces)))
             }
             _ => Err(StorageError::range(key, &range, bytes.len() as u64)),
         }
@@ -170,9 +170,15 @@ impl BlobStore for MemoryStore {
         Ok(())
     }
 
-    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError> {
-        let keys: Vec<_> = self.inner().objects.keys().cloned().map(Ok).collect();
-        Ok(stream::iter(keys).boxed())
+    async fn list(
+        &self,
+    ) -> Result<BoxStream<'static, Result<crate::Object, StorageError>>, StorageError> {
+        let inner = self.inner();
+        let listed = inner.objects.iter().map(|(key, object)| {
+            let size = object.bytes.len() as u64;
+            Ok(crate::Object { key: key.clone(), size, modified: key::time(key) })
+        });
+        Ok(stream::iter(listed.collect::<Vec<_>>()).boxed())
     }
 
     async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError> {

@@ -28,7 +28,7 @@ use object_store::{
 use crate::config::unusable;
 use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{
-    BlobStore, ByteStream, ObjectStat, PartialObject, StorageConfig, StorageError,
+    BlobStore, ByteStream, Object, ObjectStat, PartialObject, StorageConfig, StorageError,
     StorageErrorKind, Stored, key,
 };
 pub(crate) use upload::{Live, State};
@@ -140,7 +140,7 @@ impl Bucket {
             if range.start > range.end || range.end > size {
                 return Err(StorageError::range(key, &range, size));
             }
-            return Ok(stream::empty().boxed());
+            return Ok(ByteStream::new(stream::empty()));
         }
         let bounded = GetRange::Bounded(range.clone());
         let options = GetOptions { range: Some(bounded), ..GetOptions::default() };
@@ -154,7 +154,7 @@ impl Bucket {
         }
         let key = key.to_owned();
         let failed = move |error| StorageError::remote(&format!("read object {key}"), &error);
-        Ok(answer.into_stream().map_err(failed).boxed())
+        Ok(ByteStream::new(answer.into_stream().map_err(failed)))
     }
 
     /// Services answer a range beyond the end in several ways, so the object's size decides.
@@ -242,18 +242,22 @@ impl BlobStore for S3Store {
         self.0.remove(&self.0.object(key)?).await
     }
 
-    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError> {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Object, StorageError>>, StorageError> {
         let folder = self.0.prefix.clone().join("objects");
-        let key_of = |found: object_store::Result<object_store::ObjectMeta>| {
+        let object_of = |found: object_store::Result<object_store::ObjectMeta>| {
             std::future::ready(match found {
                 Ok(meta) => {
                     let name = meta.location.filename().unwrap_or_default();
-                    key::is_key(name).then(|| Ok(name.to_owned()))
+                    key::is_key(name).then(|| {
+                        let written = meta.last_modified.timestamp_millis();
+                        let modified = written.max(key::time(name));
+                        Ok(Object { key: name.to_owned(), size: meta.size, modified })
+                    })
                 }
                 Err(error) => Some(Err(StorageError::remote("list objects", &error))),
             })
         };
-        Ok(self.0.s3.list(Some(&folder)).filter_map(key_of).boxed())
+        Ok(self.0.s3.list(Some(&folder)).filter_map(object_of).boxed())
     }
 
     async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError> {

@@ -5,13 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use berth_types::Millis;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{PartialObject, StorageError};
-
-/// The bytes of an object, in pieces of a few hundred kilobytes at most.
-pub type ByteStream = BoxStream<'static, Result<Bytes, StorageError>>;
+use crate::{ByteStream, PartialObject, StorageError};
 
 /// A whole, durable object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +29,16 @@ pub struct ObjectStat {
     /// A mark that is another one once somebody wrote to the object behind the store's back: time
     /// and size of the file, the `ETag` of S3. Bytes that rot on a disk keep it.
     pub stamp: String,
+}
+
+/// An object as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it came to be: the later of the time in its key and the store's own time of it.
+    pub modified: Millis,
 }
 
 /// Immutable objects by unique key.
@@ -91,8 +99,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Removes an object. Idempotent.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
 
-    /// The keys of all objects, in no order: for scrubbing and tests.
-    async fn list(&self) -> Result<BoxStream<'static, Result<String, StorageError>>, StorageError>;
+    /// All objects, in no order: for the collector, and for tests.
+    async fn list(&self) -> Result<BoxStream<'static, Result<Object, StorageError>>, StorageError>;
 
     /// Removes what unfinished objects left behind and nobody touched for `older_than`, which must
     /// be longer than an upload may pause. Returns how many pieces went.

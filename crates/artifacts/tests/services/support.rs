@@ -9,10 +9,10 @@ use berth_artifacts::{
 };
 use berth_metadata::repos::{account, instance, setting};
 use berth_metadata::{Db, DbOptions, Session, args};
-use berth_storage::{FolderStore, StorageError};
+use berth_storage::FolderStore;
 use berth_types::{Ctx, Digest, Identity, Reference, SystemClock};
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, TryStreamExt as _};
 use tempfile::TempDir;
 
 pub(crate) const INSTANCE: &str = "cri-0000000000000000";
@@ -144,8 +144,7 @@ impl Place {
     /// The keys of all objects in the store.
     pub(crate) async fn objects(&self) -> Vec<String> {
         let list = self.artifacts.store.list().await.expect("list");
-        let keys: Vec<Result<String, StorageError>> = list.collect().await;
-        keys.into_iter().map(|key| key.expect("key")).collect()
+        list.map_ok(|object| object.key).try_collect().await.expect("objects")
     }
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {

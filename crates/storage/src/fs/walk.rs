@@ -1,28 +1,29 @@
 //! Walking the folders: the list of objects, and the sweep of partial ones.
 
-use std::fs::{self, File, ReadDir};
+use std::fs::{self, DirEntry, File, ReadDir};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use berth_types::Millis;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
 use super::layout::{Layout, at};
-use crate::{StorageError, key};
+use crate::{Object, StorageError, key};
 
-type KeyStream = BoxStream<'static, Result<String, StorageError>>;
+type ObjectStream = BoxStream<'static, Result<Object, StorageError>>;
 
-/// Keys waiting for the reader of the list.
+/// Objects waiting for the reader of the list.
 const WAITING: usize = 1024;
 
-pub(super) fn keys(layout: &Arc<Layout>) -> KeyStream {
+pub(super) fn objects(layout: &Arc<Layout>) -> ObjectStream {
     let (sender, receiver) = mpsc::channel(WAITING);
     let layout = Arc::clone(layout);
     tokio::task::spawn_blocking(move || {
-        if let Err(Stop::Failed(error)) = send_keys(layout.objects(), 2, &sender) {
+        if let Err(Stop::Failed(error)) = send_objects(layout.objects(), 2, &sender) {
             // When nobody listens any more, nobody wants the error.
             let _ = sender.blocking_send(Err(error));
         }
@@ -39,27 +40,46 @@ enum Stop {
     Unheard,
 }
 
-/// Sends the keys below a folder whose files lie `depth` folders down.
-fn send_keys(
+/// Sends the objects below a folder whose files lie `depth` folders down.
+fn send_objects(
     folder: &Path,
     depth: u32,
-    sender: &mpsc::Sender<Result<String, StorageError>>,
+    sender: &mpsc::Sender<Result<Object, StorageError>>,
 ) -> Result<(), Stop> {
     let Some(entries) = entries(folder).map_err(Stop::Failed)? else { return Ok(()) };
     for entry in entries {
         let entry = entry.map_err(at("list", folder)).map_err(Stop::Failed)?;
         if depth > 0 {
-            send_keys(&entry.path(), depth - 1, sender)?;
+            send_objects(&entry.path(), depth - 1, sender)?;
             continue;
         }
         match entry.file_name().into_string() {
             Ok(name) if key::is_key(&name) => {
-                sender.blocking_send(Ok(name)).map_err(|_| Stop::Unheard)?;
+                if let Some(object) = object(name, &entry).map_err(Stop::Failed)? {
+                    sender.blocking_send(Ok(object)).map_err(|_| Stop::Unheard)?;
+                }
             }
             _ => tracing::warn!(path = %entry.path().display(), "a foreign file lies in the store"),
         }
     }
     Ok(())
+}
+
+/// The object of a file; none when it was removed meanwhile.
+fn object(key: String, entry: &DirEntry) -> Result<Option<Object>, StorageError> {
+    let metadata = match entry.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(at("measure", &entry.path()))?,
+    };
+    // The file may be older than the object, which then shares its bytes.
+    let modified = millis(metadata.modified().map_err(at("measure", &entry.path()))?);
+    let modified = modified.max(key::time(&key));
+    Ok(Some(Object { key, size: metadata.len(), modified }))
+}
+
+fn millis(time: SystemTime) -> Millis {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// The entries of a folder; none when it is gone or no folder.

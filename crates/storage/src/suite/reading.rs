@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use berth_types::{Clock as _, SystemClock};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 
 use super::places::Place;
 use super::{pattern, read_range, store_bytes};
-use crate::{StorageErrorKind, key};
+use crate::{Object, StorageErrorKind, key};
 
 pub(crate) async fn exact_ranges(place: &Place) {
     let store = place.store().await;
@@ -59,11 +60,16 @@ pub(crate) async fn keys_are_listed(place: &Place) {
     let store = place.store().await;
     let mut expected = BTreeSet::new();
     for seed in 0..5 {
-        expected.insert(store_bytes(&*store, &pattern(seed, 100)).await.key);
+        let stored = store_bytes(&*store, &pattern(seed, 100)).await;
+        expected.insert((stored.key, stored.size));
     }
     let other = place.store().await;
-    let listed: BTreeSet<String> =
-        other.list().await.expect("list").try_collect().await.expect("list");
+    let listed: Vec<Object> = other.list().await.expect("list").try_collect().await.expect("list");
+    for object in &listed {
+        assert!(object.modified >= key::time(&object.key), "{object:?}");
+        assert!(object.modified < SystemClock.now() + 60_000, "{object:?}");
+    }
+    let listed: BTreeSet<_> = listed.into_iter().map(|found| (found.key, found.size)).collect();
     assert_eq!(listed, expected);
 }
 

@@ -26,7 +26,8 @@ fn taken_up(form: &str) -> PartialObject {
 }
 
 async fn objects(store: &dyn BlobStore) -> Vec<String> {
-    store.list().await.expect("list").try_collect().await.expect("list")
+    let listed = store.list().await.expect("list");
+    listed.map_ok(|object| object.key).try_collect().await.expect("list")
 }
 
 pub(crate) async fn objects_of_odd_sizes(place: &Place) {
