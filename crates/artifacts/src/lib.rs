@@ -13,6 +13,7 @@ mod artifacts;
 mod blobs;
 mod derived;
 mod error;
+mod holders;
 mod ingest;
 mod instances;
 mod listener;
@@ -26,6 +27,7 @@ mod visibility;
 
 pub use artifacts::{Artifacts, Limits};
 pub use berth_metadata::repos::blob::Blob;
+pub use berth_metadata::repos::blob_holder::BlobHolder;
 pub use berth_metadata::repos::instance::Instance;
 pub use berth_metadata::repos::namespace::{Namespace, NamespaceFilter};
 pub use berth_metadata::repos::repository::{Repository, RepositoryFilter};
@@ -34,7 +36,9 @@ pub use derived::is_derived_tag;
 pub use error::{ArtifactError, ArtifactErrorKind};
 pub use instances::Instances;
 pub use listener::{PushListener, TagPush};
-pub use manifests::{Manifests, PushOptions, Pushed, Referrer, StoredManifest};
+pub use manifests::{
+    Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage, StoredManifest,
+};
 pub use namespaces::{NamespaceChanges, Namespaces, NewNamespace};
 pub use repositories::{NewRepository, Repositories, RepositoryChanges};
 pub use tags::{TagInfo, Tags};

@@ -1,16 +1,15 @@
 //! Manifests: pushed, read, deleted, referred to.
 
 mod push;
+mod referrers;
 mod validate;
-
-use std::collections::BTreeMap;
 
 use berth_metadata::repos::repository::Repository;
 use berth_metadata::repos::{manifest, repository, tag};
-use berth_oci::ManifestView;
 use berth_types::{Ctx, Digest, Reference, Tag};
 use bytes::Bytes;
 
+pub use self::referrers::{Referrer, ReferrerFilter, ReferrerPage};
 use crate::{ArtifactError, Artifacts};
 
 /// How a manifest is pushed.
@@ -42,17 +41,6 @@ pub struct StoredManifest {
     pub digest: Digest,
     pub media_type: String,
     pub content: Bytes,
-}
-
-/// A manifest that refers to another (distribution-spec, "Listing Referrers").
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Referrer {
-    pub digest: Digest,
-    pub media_type: String,
-    /// Bytes of the manifest.
-    pub size: u64,
-    pub artifact_type: Option<String>,
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// Manifests of repositories.
@@ -98,31 +86,5 @@ impl Manifests<'_> {
         session.commit().await?;
         tracing::info!(request = ctx.request_id, repo_id, %digest, tags, "manifest deleted");
         Ok(())
-    }
-
-    /// At most `limit` manifests that refer to `subject`, by digest, after `after`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn referrers(
-        &self,
-        repo_id: &str,
-        subject: &Digest,
-        after: Option<&Digest>,
-        limit: i64,
-    ) -> Result<Vec<Referrer>, ArtifactError> {
-        let mut session = self.0.db.read().await?;
-        let rows = manifest::referrers(&mut session, repo_id, subject, after, limit).await?;
-        let referrer = |row: manifest::Manifest| {
-            let view = ManifestView::parse(Some(&row.media_type), &row.content).ok();
-            Referrer {
-                digest: row.digest,
-                media_type: row.media_type,
-                size: row.content.len() as u64,
-                artifact_type: row.artifact_type,
-                annotations: view.map(|view| view.annotations).unwrap_or_default(),
-            }
-        };
-        Ok(rows.into_iter().map(referrer).collect())
     }
 }

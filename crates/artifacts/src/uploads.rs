@@ -53,6 +53,20 @@ impl Uploads<'_> {
     /// # Errors
     /// When store or database fail.
     pub async fn start(&self, ctx: &Ctx, repository: &Repository) -> Result<Upload, ArtifactError> {
+        self.start_hashing(ctx, repository, Algorithm::Sha256).await
+    }
+
+    /// [`Uploads::start`] of a blob whose digest will be of this algorithm: one of another costs a
+    /// second reading of its bytes.
+    ///
+    /// # Errors
+    /// When store or database fail.
+    pub async fn start_hashing(
+        &self,
+        ctx: &Ctx,
+        repository: &Repository,
+        algorithm: Algorithm,
+    ) -> Result<Upload, ArtifactError> {
         let partial = self.0.store.create().await?;
         let now = self.0.now();
         let row = upload::Upload {
@@ -61,7 +75,7 @@ impl Uploads<'_> {
             principal: ctx.identity.key(),
             partial: to_json(&partial)?,
             received: 0,
-            hash_state: Hasher::new(Algorithm::Sha256).save().0,
+            hash_state: Hasher::new(algorithm).save().0,
             created_at: now,
             updated_at: now,
         };

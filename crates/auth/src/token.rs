@@ -64,11 +64,16 @@ impl TokenClaims {
 
     /// Whether the token grants the action on the repository.
     pub fn allows(&self, repository: &str, action: &str) -> bool {
-        self.access.iter().any(|grant| {
-            grant.kind == "repository"
-                && grant.name == repository
-                && grant.actions.iter().any(|granted| granted == action)
-        })
+        self.answer("repository", repository, action) == Some(true)
+    }
+
+    /// Whether the action on the resource was granted when the token was issued; `None` when the
+    /// resource was not asked for.
+    pub fn answer(&self, kind: &str, name: &str, action: &str) -> Option<bool> {
+        let mut grants =
+            self.access.iter().filter(|grant| grant.kind == kind && grant.name == name).peekable();
+        grants.peek()?;
+        Some(grants.any(|grant| grant.actions.iter().any(|granted| granted == action)))
     }
 }
 
@@ -166,6 +171,8 @@ mod tests {
         assert!(claims.allows("ns/app", "pull"));
         assert!(!claims.allows("ns/app", "push"));
         assert!(!claims.allows("ns/other", "pull"));
+        assert_eq!(claims.answer("repository", "ns/app", "push"), Some(false));
+        assert_eq!(claims.answer("repository", "ns/other", "pull"), None);
         assert_eq!(verify(&issued.token, 1_700_000_300_000), Err(TokenError::Expired));
         assert_eq!(
             tokens.verify(&issued.token, "other", 1_700_000_000_000),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_artifacts::{ArtifactErrorKind, Artifacts, Instance, RepoType, Repository};
+use berth_artifacts::{ArtifactErrorKind, Artifacts, BlobHolder, Instance, RepoType, Repository};
 use berth_auth::{Access, service_name};
 use berth_types::{Arn, Ctx, RepoName};
 use http::header::HeaderName;
@@ -11,8 +11,9 @@ use http::request::Parts;
 use crate::access::{Caller, Refused, authenticate};
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
+use crate::mount::source_scope;
 use crate::route::Action;
-use crate::scope::challenge_scope;
+use crate::scope::{DISCOVERY_ACTION, DISCOVERY_KIND, DISCOVERY_NAME, challenge_scope};
 use crate::{Origin, Registry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -92,7 +93,11 @@ impl<'a> Call<'a> {
         let mut header =
             format!("Bearer realm=\"{scheme}://{host}/auth/token\",service=\"{service}\"");
         if let Some((name, action)) = missing {
-            header.push_str(&format!(",scope=\"{}\"", challenge_scope(name, action)));
+            let mut scope = challenge_scope(name, action);
+            if let Some(source) = source_scope(&self.parts).filter(|_| action == Action::Push) {
+                scope = format!("{scope} {source}");
+            }
+            header.push_str(&format!(",scope=\"{scope}\""));
         }
         if let Some(error) = error {
             header.push_str(&format!(",error=\"{error}\""));
@@ -229,11 +234,60 @@ impl RepositoryCall<'_> {
             .map_err(artifact_error)
     }
 
-    /// Another repository of the instance, when the caller may pull from it.
-    pub(crate) async fn readable(&self, name: &RepoName) -> Result<Option<Repository>, ApiError> {
+    /// The repository that a mount names as its source, when the caller may pull from it. A token
+    /// that was not asked for it is told to be: with the next one the mount succeeds.
+    pub(crate) async fn mount_source(
+        &self,
+        name: &RepoName,
+    ) -> Result<Option<Repository>, ApiError> {
+        let asked = self.token_answer("repository", name.as_str(), Action::Pull.name());
+        if asked.is_none() && self.policy_allows(name, Action::Pull, false) {
+            return Err(self.insufficient_for_mount());
+        }
         let found = self.find(name).await?;
-        let public = found.as_ref().is_some_and(is_public);
-        Ok(found.filter(|_| self.call.permit(name, Action::Pull, public).is_ok()))
+        Ok(found.filter(|found| {
+            let public = is_public(found);
+            (public || asked == Some(true)) && self.policy_allows(name, Action::Pull, public)
+        }))
+    }
+
+    /// Whether sources of mounts may be found for the caller beyond the repositories that its token
+    /// names. A token that was not asked for that is told to be.
+    pub(crate) fn may_discover(&self) -> Result<bool, ApiError> {
+        self.token_answer(DISCOVERY_KIND, DISCOVERY_NAME, DISCOVERY_ACTION)
+            .ok_or_else(|| self.insufficient_for_mount())
+    }
+
+    /// Whether the caller may pull from a repository that was found for it.
+    pub(crate) fn may_read(&self, holder: &BlobHolder, may_discover: bool) -> bool {
+        let public = holder.repo_type == RepoType::Public.as_str();
+        let named = || {
+            self.token_answer("repository", holder.name.as_str(), Action::Pull.name()) == Some(true)
+        };
+        (public || may_discover || named())
+            && self.policy_allows(&holder.name, Action::Pull, public)
+    }
+
+    /// What the caller's token says about an action; who logged in on the request itself is not
+    /// confined by one.
+    fn token_answer(&self, kind: &str, name: &str, action: &str) -> Option<bool> {
+        match &self.call.caller {
+            Caller::Token(claims) => claims.answer(kind, name, action),
+            Caller::Login(_) => Some(true),
+            Caller::Nobody => Some(false),
+        }
+    }
+
+    fn policy_allows(&self, name: &RepoName, action: Action, public: bool) -> bool {
+        is_allowed(self.call.registry, &self.call.ctx, &self.call.instance, name, action, public)
+    }
+
+    fn insufficient_for_mount(&self) -> ApiError {
+        self.call.challenge(
+            Some((&self.name, Action::Push)),
+            Some("insufficient_scope"),
+            "the token does not say whether it may read the source of the mount",
+        )
     }
 
     async fn find(&self, name: &RepoName) -> Result<Option<Repository>, ApiError> {

@@ -13,6 +13,7 @@ mod call;
 mod convert;
 mod error;
 mod manifests;
+mod mount;
 mod origin;
 mod range;
 mod referrers;

@@ -4,6 +4,18 @@ use berth_types::RepoName;
 
 use crate::route::Action;
 
+/// The right to have a mount's source found among all that the holder may read, without naming the
+/// repository: a token that was asked for a few repositories only must not reach further by it.
+pub(crate) const DISCOVERY: &str = "registry:blobs:mount";
+pub(crate) const DISCOVERY_KIND: &str = "registry";
+pub(crate) const DISCOVERY_NAME: &str = "blobs";
+pub(crate) const DISCOVERY_ACTION: &str = "mount";
+
+/// Whether [`DISCOVERY`] is among the scopes of a request.
+pub(crate) fn asks_discovery<'a>(texts: impl IntoIterator<Item = &'a str>) -> bool {
+    texts.into_iter().flat_map(str::split_whitespace).any(|scope| scope == DISCOVERY)
+}
+
 /// What a client asks for in one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
@@ -84,6 +96,13 @@ mod tests {
         for nothing in ["", "registry:catalog:*", "repository:a:pull", "repository:a/b:fly", "x"] {
             assert_eq!(Scope::parse(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn the_right_to_find_sources() {
+        assert_eq!(DISCOVERY, [DISCOVERY_KIND, DISCOVERY_NAME, DISCOVERY_ACTION].join(":"));
+        assert!(asks_discovery(["repository:a/b:pull registry:blobs:mount"]));
+        assert!(!asks_discovery(["repository:a/b:pull", "registry:catalog:*"]));
     }
 
     #[test]

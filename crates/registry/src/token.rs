@@ -21,7 +21,9 @@ use crate::call::{find_repository, is_allowed, is_public};
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
 use crate::route::Action;
-use crate::scope::Scope;
+use crate::scope::{
+    DISCOVERY_ACTION, DISCOVERY_KIND, DISCOVERY_NAME, Scope, asks_discovery,
+};
 use crate::{Origin, Registry, RouteLabel};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -103,8 +105,12 @@ async fn issue(
 ) -> Result<Response, ApiError> {
     let ctx = Ctx::new(identity, request_id);
     let scopes = parameters.iter().filter(|(name, _)| name == "scope");
-    let scopes = Scope::parse_all(scopes.map(|(_, value)| value.as_str()));
+    let texts: Vec<&str> = scopes.map(|(_, value)| value.as_str()).collect();
+    let scopes = Scope::parse_all(texts.iter().copied());
     let mut grants = Vec::with_capacity(scopes.len());
+    if asks_discovery(texts) {
+        grants.push(discovery(&ctx));
+    }
     for scope in scopes {
         grants.push(grant(registry, &ctx, instance, &scope).await?);
     }
@@ -135,6 +141,16 @@ async fn issue(
     }
     let json = [(CONTENT_TYPE, "application/json")];
     Ok((StatusCode::OK, json, body.to_string()).into_response())
+}
+
+/// Whoever has a name may have sources of mounts found for it; each one is checked when it is used.
+fn discovery(ctx: &Ctx) -> Grant {
+    let known = !matches!(ctx.identity.principal, Principal::Anonymous);
+    Grant {
+        kind: DISCOVERY_KIND.to_owned(),
+        name: DISCOVERY_NAME.to_owned(),
+        actions: known.then(|| DISCOVERY_ACTION.to_owned()).into_iter().collect(),
+    }
 }
 
 async fn grant(

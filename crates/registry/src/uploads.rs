@@ -1,9 +1,14 @@
 //! Uploads: start, append, finish, status, cancel, mount (OCI distribution-spec, "Pushing blobs").
 
+use std::ops::Range;
+
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use berth_artifacts::{Repository, Upload};
-use berth_types::{Digest, RepoName};
+use berth_artifacts::Upload;
+use berth_types::{Algorithm, Digest, RepoName};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderName, StatusCode};
 
@@ -12,6 +17,7 @@ use crate::body::incoming;
 use crate::call::RepositoryCall;
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
+use crate::mount::try_mount;
 use crate::range::{parse_content_range, received_range};
 use crate::route::Action;
 
@@ -22,14 +28,22 @@ pub(crate) async fn start(call: &RepositoryCall<'_>, body: Body) -> Result<Respo
     let query = call.query();
     let mount = query.get("mount").map(|text| parse_digest(text)).transpose()?;
     let digest = query.get("digest").map(|text| parse_digest(text)).transpose()?;
+    let algorithm = query.get("digest-algorithm").map(|name| parse_algorithm(name)).transpose()?;
     let repository = call.repository_for_push().await?;
-    if let Some(mount) = mount
-        && try_mount(call, &repository, &mount, query.get("from").map(String::as_str)).await?
+    if let Some(mount) = &mount
+        && try_mount(call, &repository, mount, query.get("from").map(String::as_str)).await?
     {
-        return Ok(created(&call.name, &mount));
+        return Ok(created(&call.name, mount));
     }
     let uploads = call.artifacts().uploads();
-    let upload = uploads.start(call.ctx(), &repository).await.map_err(artifact_error)?;
+    let algorithm = match (algorithm, &digest, &mount) {
+        (Some(algorithm), _, _) => algorithm,
+        // What could not be mounted is uploaded next, most likely.
+        (None, Some(digest), _) | (None, None, Some(digest)) => digest.algorithm(),
+        (None, None, None) => Algorithm::Sha256,
+    };
+    let upload = uploads.start_hashing(call.ctx(), &repository, algorithm).await;
+    let upload = upload.map_err(artifact_error)?;
     let Some(digest) = digest else {
         return Ok(session(StatusCode::ACCEPTED, &call.name, &upload));
     };
@@ -42,10 +56,12 @@ pub(crate) async fn append(
     id: &str,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let start = chunk_start(call)?;
+    let chunk = chunk(call)?;
     let upload = find(call, id).await?;
     let uploads = call.artifacts().uploads();
-    let upload = uploads.append(upload, incoming(body), start).await.map_err(artifact_error)?;
+    let start = chunk.as_ref().map(|chunk| chunk.start);
+    let upload = uploads.append(upload, arriving(body, chunk), start).await;
+    let upload = upload.map_err(artifact_error)?;
     Ok(session(StatusCode::ACCEPTED, &call.name, &upload))
 }
 
@@ -60,9 +76,9 @@ pub(crate) async fn finish(
         .get("digest")
         .ok_or_else(|| ApiError::new(Code::DigestInvalid, "the parameter `digest` is missing"))?;
     let digest = parse_digest(digest)?;
-    let start = chunk_start(call)?;
+    let chunk = chunk(call)?;
     let upload = find(call, id).await?;
-    complete(call, upload, body, start, &digest).await
+    complete(call, upload, body, chunk, &digest).await
 }
 
 /// `GET`: where the upload stands.
@@ -78,8 +94,8 @@ pub(crate) async fn cancel(call: &RepositoryCall<'_>, id: &str) -> Result<Respon
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Where the chunk in the body says that it starts.
-fn chunk_start(call: &RepositoryCall<'_>) -> Result<Option<u64>, ApiError> {
+/// Which bytes of the blob the body says that it holds.
+fn chunk(call: &RepositoryCall<'_>) -> Result<Option<Range<u64>>, ApiError> {
     let Some(header) = call.header(&CONTENT_RANGE) else { return Ok(None) };
     let range = parse_content_range(header).ok_or_else(|| {
         ApiError::new(
@@ -95,7 +111,35 @@ fn chunk_start(call: &RepositoryCall<'_>) -> Result<Option<u64>, ApiError> {
             "Content-Length differs from the length of Content-Range",
         ));
     }
-    Ok(Some(range.start))
+    Ok(Some(range))
+}
+
+/// The body of an upload. Of a chunk that gave its range, no more and no less than that: without
+/// Content-Length nobody else compares the two.
+fn arriving(body: Body, chunk: Option<Range<u64>>) -> BoxStream<'static, std::io::Result<Bytes>> {
+    let body = incoming(body);
+    let Some(mut missing) = chunk.map(|chunk| chunk.end - chunk.start) else { return body };
+    let end = futures::stream::once(async { Ok(None) });
+    body.map(|piece| piece.map(Some))
+        .chain(end)
+        .filter_map(move |piece| {
+            let checked = match piece {
+                Ok(Some(piece)) => match missing.checked_sub(piece.len() as u64) {
+                    Some(rest) => {
+                        missing = rest;
+                        Some(Ok(piece))
+                    }
+                    None => Some(Err(std::io::Error::other("more bytes than Content-Range says"))),
+                },
+                Ok(None) if missing > 0 => {
+                    Some(Err(std::io::Error::other("fewer bytes than Content-Range says")))
+                }
+                Ok(None) => None,
+                Err(error) => Some(Err(error)),
+            };
+            futures::future::ready(checked)
+        })
+        .boxed()
 }
 
 async fn find(call: &RepositoryCall<'_>, id: &str) -> Result<Upload, ApiError> {
@@ -107,33 +151,27 @@ async fn complete(
     call: &RepositoryCall<'_>,
     upload: Upload,
     body: Body,
-    start: Option<u64>,
+    chunk: Option<Range<u64>>,
     digest: &Digest,
 ) -> Result<Response, ApiError> {
     let uploads = call.artifacts().uploads();
+    let start = chunk.as_ref().map(|chunk| chunk.start);
     uploads
-        .append_and_finish(upload, incoming(body), start, digest)
+        .append_and_finish(upload, arriving(body, chunk), start, digest)
         .await
         .map_err(artifact_error)?;
     Ok(created(&call.name, digest))
 }
 
-/// Links a blob of another repository into this one. A source that is missing, that the caller may
-/// not read, or that lacks the blob is no error: the client uploads then.
-async fn try_mount(
-    call: &RepositoryCall<'_>,
-    repository: &Repository,
-    digest: &Digest,
-    from: Option<&str>,
-) -> Result<bool, ApiError> {
-    let Some(from) = from else { return Ok(false) };
-    let Ok(from) = from.parse::<RepoName>() else { return Ok(false) };
-    let Some(source) = call.readable(&from).await? else { return Ok(false) };
-    call.artifacts()
-        .blobs()
-        .mount(&source.repo_id, &repository.repo_id, digest)
-        .await
-        .map_err(artifact_error)
+/// The value of `digest-algorithm` (distribution-spec, "Pushing a blob in chunks").
+fn parse_algorithm(name: &str) -> Result<Algorithm, ApiError> {
+    [Algorithm::Sha256, Algorithm::Sha512]
+        .into_iter()
+        .find(|algorithm| algorithm.name() == name)
+        .ok_or_else(|| {
+            let words = format!("digest algorithm `{name}` is not supported; use sha256 or sha512");
+            ApiError::new(Code::DigestInvalid, words)
+        })
 }
 
 fn parse_digest(text: &str) -> Result<Digest, ApiError> {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use berth_artifacts::{
-    ArtifactErrorKind, PushOptions, Repository, RepositoryChanges, is_derived_tag,
+    ArtifactErrorKind, PushOptions, ReferrerFilter, ReferrerPage, Repository, RepositoryChanges,
+    is_derived_tag,
 };
 use berth_metadata::Page;
 use berth_oci::media_type;
@@ -364,8 +365,11 @@ async fn referrers(place: Place) {
     expected.sort();
     let manifests = place.artifacts.manifests();
     let id = repository.repo_id.as_str();
-    let all = manifests.referrers(id, &subject, None, 10).await.expect("referrers");
+    let ask = |filter| manifests.referrers(id, &subject, filter);
+    let all = ask(ReferrerFilter::default()).await.expect("referrers");
+    assert!(!all.more);
     let seen: Vec<_> = all
+        .referrers
         .iter()
         .map(|one| {
             let artifact_type = one.artifact_type.clone().unwrap_or_default();
@@ -375,7 +379,15 @@ async fn referrers(place: Place) {
         .collect();
     assert_eq!(seen, expected);
     let after = &expected.first().expect("first").0;
-    let rest = manifests.referrers(id, &subject, Some(after), 10).await.expect("rest");
-    assert_eq!(rest.len(), 2);
-    assert!(manifests.referrers(id, after, None, 10).await.expect("none").is_empty());
+    let one = ReferrerFilter { after: Some(after), limit: 1, ..ReferrerFilter::default() };
+    let one = ask(one).await.expect("the second");
+    assert_eq!((one.referrers.as_slice(), one.more), (&all.referrers[1..2], true));
+    let rest = ReferrerFilter { after: Some(after), ..ReferrerFilter::default() };
+    assert_eq!(ask(rest).await.expect("rest").referrers.len(), 2);
+    let (digest, kind, _) = expected.last().expect("last");
+    let typed = ReferrerFilter { artifact_type: Some(kind.as_str()), ..ReferrerFilter::default() };
+    let typed = ask(typed).await.expect("of one type");
+    assert_eq!(typed.referrers.iter().map(|one| &one.digest).collect::<Vec<_>>(), [digest]);
+    let none = manifests.referrers(id, after, ReferrerFilter::default()).await.expect("none");
+    assert_eq!(none, ReferrerPage::default());
 }
