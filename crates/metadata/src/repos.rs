@@ -16,6 +16,7 @@ pub mod object_removal;
 pub mod referrer;
 pub mod repository;
 pub mod schedule;
+pub mod scrub;
 pub mod setting;
 pub mod subscription_result;
 pub mod subscription_rule;

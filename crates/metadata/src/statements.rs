@@ -18,6 +18,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("referrer", repos::referrer::STATEMENTS),
     ("repository", repos::repository::STATEMENTS),
     ("schedule", repos::schedule::STATEMENTS),
+    ("scrub", repos::scrub::STATEMENTS),
     ("setting", repos::setting::STATEMENTS),
     ("subscription_result", repos::subscription_result::STATEMENTS),
     ("subscription_rule", repos::subscription_rule::STATEMENTS),
@@ -30,13 +31,12 @@ pub const COMMON: &[(&str, &[&str])] = &[
 ];
 
 /// What only SQLite is asked.
-pub const SQLITE: &[(&str, &[&str])] = &[
-    ("task", repos::task::SQLITE_STATEMENTS),
-    ("usage", repos::usage::SQLITE_STATEMENTS),
-];
+pub const SQLITE: &[(&str, &[&str])] =
+    &[("task", repos::task::SQLITE_STATEMENTS), ("usage", repos::usage::SQLITE_STATEMENTS)];
 
 /// What only PostgreSQL knows.
 pub const POSTGRES: &[(&str, &[&str])] = &[
+    ("instance", repos::instance::POSTGRES_STATEMENTS),
     ("blob", repos::blob::POSTGRES_STATEMENTS),
     ("object_removal", repos::object_removal::POSTGRES_STATEMENTS),
     ("repository", repos::repository::POSTGRES_STATEMENTS),

@@ -2,7 +2,7 @@
 
 use berth_types::Millis;
 
-use crate::{DbError, Page, Row, Session, args};
+use crate::{Change, DbError, Engine, Page, Row, Session, args};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -15,6 +15,15 @@ pub struct Instance {
     pub status: String,
     pub created_at: Millis,
     pub modified_at: Millis,
+}
+
+/// What an instance may hold; `None` takes the server's default, 0 is without limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of the blobs of all repositories.
+    pub storage: Option<i64>,
+    pub namespaces: Option<i64>,
+    pub repositories: Option<i64>,
 }
 
 macro_rules! columns {
@@ -36,7 +45,28 @@ const LIST: &str = concat!(
      ORDER BY created_at, instance_id LIMIT $3 OFFSET $4"
 );
 
-pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_NAME, COUNT, LIST];
+const FIND_QUOTA: &str = "SELECT storage_quota, namespace_quota, repository_quota \
+    FROM instance WHERE instance_id = $1";
+const SET_QUOTA: &str = "UPDATE instance SET storage_quota = $2, namespace_quota = $3, \
+    repository_quota = $4 WHERE instance_id = $1";
+// Not FOR UPDATE: that would keep every row waiting that refers to the instance.
+const LOCK_COUNTS: &str = "SELECT 1 AS one FROM instance WHERE instance_id = $1 FOR NO KEY UPDATE";
+const COUNT_NAMESPACES: &str = "SELECT COUNT(*) AS total FROM namespace WHERE instance_id = $1";
+const COUNT_REPOSITORIES: &str = "SELECT COUNT(*) AS total FROM repository WHERE instance_id = $1";
+
+pub const STATEMENTS: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_BY_NAME,
+    COUNT,
+    LIST,
+    FIND_QUOTA,
+    SET_QUOTA,
+    COUNT_NAMESPACES,
+    COUNT_REPOSITORIES,
+];
+/// Statements that only PostgreSQL knows.
+pub const POSTGRES_STATEMENTS: &[&str] = &[LOCK_COUNTS];
 
 fn read(row: &Row) -> Result<Instance, DbError> {
     Ok(Instance {
@@ -62,6 +92,7 @@ pub async fn insert(session: &mut Session, instance: &Instance) -> Result<(), Db
         instance.created_at,
         instance.modified_at,
     ];
+    session.touch(Change::Instances);
     session.execute(INSERT, args).await.map(drop)
 }
 
@@ -85,4 +116,46 @@ pub async fn list(
     let args = args![account_id, name, page.limit(), page.offset()];
     let rows = session.fetch_all(LIST, args).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+/// `None` when there is no such instance.
+pub async fn find_quota(
+    session: &mut Session,
+    instance_id: &str,
+) -> Result<Option<Quota>, DbError> {
+    let Some(row) = session.fetch_optional(FIND_QUOTA, args![instance_id]).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Quota {
+        storage: row.opt_int("storage_quota")?,
+        namespaces: row.opt_int("namespace_quota")?,
+        repositories: row.opt_int("repository_quota")?,
+    }))
+}
+
+/// `false` when there is no such instance.
+pub async fn set_quota(
+    session: &mut Session,
+    instance_id: &str,
+    quota: Quota,
+) -> Result<bool, DbError> {
+    session.touch(Change::Instances);
+    let args = args![instance_id, quota.storage, quota.namespaces, quota.repositories];
+    Ok(session.execute(SET_QUOTA, args).await? == 1)
+}
+
+/// Until the transaction ends nobody else decides by the instance's counts. Pushes go on.
+pub async fn lock_counts(session: &mut Session, instance_id: &str) -> Result<(), DbError> {
+    match session.engine() {
+        Engine::Sqlite => Ok(()),
+        Engine::Postgres => session.fetch_optional(LOCK_COUNTS, args![instance_id]).await.map(drop),
+    }
+}
+
+pub async fn count_namespaces(session: &mut Session, instance_id: &str) -> Result<i64, DbError> {
+    session.fetch_one(COUNT_NAMESPACES, args![instance_id]).await?.int("total")
+}
+
+pub async fn count_repositories(session: &mut Session, instance_id: &str) -> Result<i64, DbError> {
+    session.fetch_one(COUNT_REPOSITORIES, args![instance_id]).await?.int("total")
 }

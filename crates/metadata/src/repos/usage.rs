@@ -47,8 +47,7 @@ const TAKE_SQLITE: &str = "DELETE FROM usage_change WHERE change_id IN \
 const TAKE_POSTGRES: &str = "WITH taken AS MATERIALIZED (SELECT change_id FROM usage_change \
     WHERE instance_id = $1 ORDER BY change_id LIMIT $2 FOR UPDATE SKIP LOCKED) \
     DELETE FROM usage_change WHERE change_id IN (SELECT change_id FROM taken) RETURNING bytes";
-const INSERT: &str =
-    "INSERT INTO usage_change (change_id, instance_id, bytes) VALUES ($1, $2, $3)";
+const INSERT: &str = "INSERT INTO usage_change (change_id, instance_id, bytes) VALUES ($1, $2, $3)";
 
 pub const STATEMENTS: &[&str] = &[RECORD, RECORD_GONE, TOTAL, LINKED, SPREAD, INSERT];
 /// Statements that only SQLite is asked.
