@@ -1,15 +1,21 @@
 //! The database handle.
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::{PgPool, SqlitePool};
 
+use crate::changes::{Epochs, Stamp, Subject};
+use crate::durable::GroupSync;
 use crate::notify::Wakeups;
-use crate::open;
-use crate::session::Inner as SessionInner;
-use crate::{DbError, Session};
+use crate::session::{Ending, Inner as SessionInner};
+use crate::{DbError, Session, open};
+
+/// Begins a transaction of PostgreSQL whose commit does not wait for the disk.
+const RELAXED: &str = "BEGIN; SET LOCAL synchronous_commit = off";
 
 /// Which database engine runs below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +24,39 @@ pub enum Engine {
     Postgres,
 }
 
+/// What this process does with a database, and what others may do meanwhile. PostgreSQL keeps its
+/// clients apart by itself; for a SQLite file it is a lock that every opener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Reads and writes, as others may.
+    #[default]
+    Shared,
+    /// Reads and writes, and on SQLite nobody else writes: see [`Db::is_sole_writer`].
+    SoleWriter,
+    /// Only reads, whoever writes; the schema must be there.
+    ReadOnly,
+}
+
 /// How a database is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct DbOptions {
     /// Connections to PostgreSQL, or reading connections to the SQLite file.
     pub max_connections: u32,
+    pub access: Access,
 }
 
 impl Default for DbOptions {
     fn default() -> Self {
-        Self { max_connections: 16 }
+        Self { max_connections: 16, access: Access::default() }
     }
+}
+
+/// How many transactions were committed, and how often the disk was waited for; the latter is 0 on
+/// PostgreSQL, which counts for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitCounts {
+    pub commits: u64,
+    pub syncs: u64,
 }
 
 /// An open, migrated database. Cloning is cheap.
@@ -38,10 +66,15 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     pools: Pools,
     wakeups: Wakeups,
+    epochs: Epochs,
+    commits: Arc<AtomicU64>,
+    sole_writer: AtomicBool,
+    /// Held while this process has a SQLite file open.
+    lock: Mutex<Option<File>>,
 }
 
 enum Pools {
-    Sqlite { writer: SqlitePool, reader: SqlitePool },
+    Sqlite { writer: Option<SqlitePool>, reader: SqlitePool, sync: Arc<GroupSync> },
     Postgres(PgPool),
 }
 
@@ -58,21 +91,56 @@ impl Db {
 
     /// [`Db::open`] with options.
     pub async fn open_with(url: &str, options: DbOptions) -> Result<Self, DbError> {
+        let mut held = None;
         let pools = if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.starts_with(':') {
                 let reason = "a SQLite database needs the path of a file".to_owned();
                 return Err(DbError::Open { url: url.to_owned(), reason });
             }
-            let (writer, reader) = open::sqlite(Path::new(path), options).await?;
-            Pools::Sqlite { writer, reader }
+            let opened = open::sqlite(Path::new(path), options).await?;
+            held = opened.lock;
+            let sync = Arc::new(GroupSync::new(open::sync_of(Path::new(path))));
+            Pools::Sqlite { writer: opened.writer, reader: opened.reader, sync }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             Pools::Postgres(open::postgres(url, options).await?)
         } else {
             let reason = "use sqlite:/path/to/file.db or postgres://user@host/database".to_owned();
             return Err(DbError::Open { url: open::without_password(url), reason });
         };
-        Ok(Self(Arc::new(Inner { pools, wakeups: Wakeups::default() })))
+        let sole = matches!(pools, Pools::Sqlite { .. }) && options.access == Access::SoleWriter;
+        Ok(Self(Arc::new(Inner {
+            pools,
+            wakeups: Wakeups::default(),
+            epochs: Epochs::default(),
+            commits: Arc::default(),
+            sole_writer: AtomicBool::new(sole),
+            lock: Mutex::new(held),
+        })))
+    }
+
+    /// Whether nobody but this process writes to the database, for as long as it is open here: what
+    /// is remembered with [`crate::Memory`] then needs no query.
+    pub fn is_sole_writer(&self) -> bool {
+        self.0.sole_writer.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stamp(&self, subject: Subject<'_>) -> Stamp {
+        self.0.epochs.stamp(subject)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unannounced_changes(&self) -> u64 {
+        self.0.epochs.unannounced()
+    }
+
+    /// What was committed through this value and its clones.
+    pub fn commit_counts(&self) -> CommitCounts {
+        let syncs = match &self.0.pools {
+            Pools::Sqlite { sync, .. } => sync.syncs(),
+            Pools::Postgres(_) => 0,
+        };
+        CommitCounts { commits: self.0.commits.load(Ordering::Relaxed), syncs }
     }
 
     /// A connection for reading; every statement sees what is committed when it starts. Writing
@@ -83,26 +151,47 @@ impl Db {
             Pools::Postgres(pool) => pool.acquire().await.map(SessionInner::PostgresRead),
         };
         inner
-            .map(Session)
+            .map(Session::reading)
             .map_err(|source| DbError::Connection { action: "get a connection to read", source })
     }
 
     /// A write transaction. On SQLite it is the only one of this process until it ends; on
     /// PostgreSQL it is READ COMMITTED: lock the rows that a decision rests on.
     pub async fn begin(&self) -> Result<Session, DbError> {
+        self.begin_with(true).await
+    }
+
+    /// [`Db::begin`] for what costs nothing to lose: the commit does not wait for the disk. Everybody
+    /// sees it at once and the end of this process does not undo it; a power failure may, until
+    /// something else was committed.
+    pub async fn begin_relaxed(&self) -> Result<Session, DbError> {
+        self.begin_with(false).await
+    }
+
+    async fn begin_with(&self, durable: bool) -> Result<Session, DbError> {
         let failed = |source| DbError::Connection { action: "begin a transaction", source };
+        let mut ending = Ending {
+            changes: crate::changes::Changes::default(),
+            epochs: self.0.epochs.clone(),
+            commits: Arc::clone(&self.0.commits),
+            sync: None,
+        };
         match &self.0.pools {
-            Pools::Sqlite { writer, .. } => {
-                let begun = writer.begin_with("BEGIN IMMEDIATE").await;
-                begun.map(|begun| Session(SessionInner::SqliteWrite(begun))).map_err(failed)
+            Pools::Sqlite { writer, sync, .. } => {
+                let writer = writer.as_ref().ok_or(DbError::ReadOnly)?;
+                sync.check().map_err(DbError::Disk)?;
+                ending.sync = durable.then(|| Arc::clone(sync));
+                let begun = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+                Ok(Session::writing(SessionInner::SqliteWrite(begun), ending))
             }
             Pools::Postgres(pool) => {
+                let begin = if durable { "BEGIN" } else { RELAXED };
                 // In a task of its own: were the caller's future dropped between BEGIN and its
                 // answer, the connection would go back to the pool with a transaction open.
                 let pool = pool.clone();
-                let begun = tokio::spawn(async move { pool.begin().await }).await;
-                let begun = begun.unwrap_or(Err(sqlx::Error::WorkerCrashed));
-                begun.map(|begun| Session(SessionInner::PostgresWrite(begun))).map_err(failed)
+                let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
+                let begun = begun.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)?;
+                Ok(Session::writing(SessionInner::PostgresWrite(begun), ending))
             }
         }
     }
@@ -122,14 +211,18 @@ impl Db {
 
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
+        self.0.sole_writer.store(false, Ordering::Release);
         self.0.wakeups.stop();
         match &self.0.pools {
-            Pools::Sqlite { writer, reader } => {
+            Pools::Sqlite { writer, reader, .. } => {
                 reader.close().await;
-                writer.close().await;
+                if let Some(writer) = writer {
+                    writer.close().await;
+                }
             }
             Pools::Postgres(pool) => pool.close().await,
         }
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Wakes whoever waits for the channel, here and, best effort, in the other processes on the

@@ -28,6 +28,11 @@ pub enum DbError {
     Connection { action: &'static str, source: sqlx::Error },
     #[error("statement `{statement}` failed: {source}")]
     Statement { statement: &'static str, source: sqlx::Error },
+    #[error("the database was opened for reading only")]
+    ReadOnly,
+    /// What was committed may be lost with the power; nothing more is written until a restart.
+    #[error("the database cannot be written to its disk: {0}; restart when the disk is sound")]
+    Disk(String),
     #[error("column `{column}` cannot be read: {reason}")]
     Column { column: String, reason: String },
 }
@@ -43,7 +48,9 @@ impl DbError {
         match self {
             Self::NotFound { .. } => DbErrorKind::NotFound,
             Self::Column { .. } => DbErrorKind::Corrupt,
-            Self::Open { .. } | Self::Migrate(_) => DbErrorKind::Other,
+            Self::Open { .. } | Self::Migrate(_) | Self::ReadOnly | Self::Disk(_) => {
+                DbErrorKind::Other
+            }
             Self::Connection { source, .. } | Self::Statement { source, .. } => kind_of(source),
         }
     }

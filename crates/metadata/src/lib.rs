@@ -6,9 +6,16 @@
 //! Entry points: [`Db::open`], [`Db::read`], [`Db::begin`], [`Session`], [`args!`], and one module per
 //! noun in [`repos`]. A statement is one `const` text for both engines, listed in its module's
 //! `STATEMENTS`, and [`statements`] hands all of them to the test that prepares each one.
+//!
+//! What a transaction changes it says with [`Session::touch`], so that [`Memory`] can remember rows
+//! without ever giving back one that is older than an acknowledged commit.
 
+mod changes;
 mod db;
+mod durable;
 mod error;
+mod lock;
+mod memory;
 mod migrations;
 mod notify;
 mod open;
@@ -19,8 +26,10 @@ mod session;
 pub mod statements;
 mod value;
 
-pub use db::{Db, DbOptions, Engine};
+pub use changes::{Change, Stamp, Subject};
+pub use db::{Access, CommitCounts, Db, DbOptions, Engine};
 pub use error::{DbError, DbErrorKind};
+pub use memory::Memory;
 pub use page::{Page, contains_pattern};
 pub use row::Row;
 pub use session::Session;

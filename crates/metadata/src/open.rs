@@ -1,5 +1,7 @@
 //! How each engine is opened.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use sqlx::{ConnectOptions as _, PgPool, SqlitePool};
 use tracing::log::LevelFilter;
 
 use crate::migrations::migrator;
-use crate::{DbError, DbOptions, Engine};
+use crate::{Access, DbError, DbOptions, Engine, lock};
 
 /// How long a statement waits for another process that writes to the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,19 +22,21 @@ const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// Statements kept prepared on a connection: more than there are.
 const STATEMENT_CACHE: usize = 512;
 
-/// The two pools of a SQLite file: one connection that writes, some that read.
-pub(crate) async fn sqlite(
-    path: &Path,
-    options: DbOptions,
-) -> Result<(SqlitePool, SqlitePool), DbError> {
+/// An open SQLite file.
+pub(crate) struct Sqlite {
+    /// The one connection that writes; `None` when only reading was asked for.
+    pub(crate) writer: Option<SqlitePool>,
+    pub(crate) reader: SqlitePool,
+    pub(crate) lock: Option<File>,
+}
+
+/// Locks and opens a SQLite file.
+pub(crate) async fn sqlite(path: &Path, options: DbOptions) -> Result<Sqlite, DbError> {
     let failed =
         |reason: String| DbError::Open { url: format!("sqlite:{}", path.display()), reason };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        let folder = folder.to_owned();
-        let made = tokio::task::spawn_blocking(move || std::fs::create_dir_all(&folder)).await;
-        made.map_err(|error| failed(error.to_string()))?
-            .map_err(|error| failed(format!("its folder cannot be made: {error}")))?;
-    }
+    let (owned, access) = (path.to_owned(), options.access);
+    let prepared = tokio::task::spawn_blocking(move || prepare(&owned, access)).await;
+    let lock = prepared.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
     let common = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -42,11 +46,13 @@ pub(crate) async fn sqlite(
         .pragma("case_sensitive_like", "ON")
         .log_statements(LevelFilter::Trace)
         .log_slow_statements(LevelFilter::Warn, SLOW_STATEMENT);
+    // NORMAL keeps the file whole whatever happens; that a commit is durable is seen to by the
+    // sync of the log that it waits for.
     let writing = common
         .clone()
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
+        .synchronous(SqliteSynchronous::Normal);
     let pool = || {
         SqlitePoolOptions::new()
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -54,18 +60,43 @@ pub(crate) async fn sqlite(
             .max_lifetime(None)
             .test_before_acquire(false)
     };
-    let writer = pool()
-        .max_connections(1)
-        .connect_with(writing)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    migrator(Engine::Sqlite).run(&writer).await.map_err(DbError::Migrate)?;
+    let mut writer = None;
+    if access != Access::ReadOnly {
+        let pool = pool()
+            .max_connections(1)
+            .connect_with(writing)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let mode: Result<String, _> =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&pool).await;
+        if mode.map_err(|error| failed(error.to_string()))? != "wal" {
+            return Err(failed("its file system cannot hold a write-ahead log".to_owned()));
+        }
+        migrator(Engine::Sqlite).run(&pool).await.map_err(DbError::Migrate)?;
+        writer = Some(pool);
+    }
     let reader = pool()
         .max_connections(options.max_connections.max(1))
         .connect_with(common.pragma("query_only", "ON"))
         .await
         .map_err(|error| failed(error.to_string()))?;
-    Ok((writer, reader))
+    Ok(Sqlite { writer, reader, lock })
+}
+
+fn prepare(path: &Path, access: Access) -> Result<Option<File>, String> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("its folder cannot be made: {error}"))?;
+    }
+    lock::take(path, access)
+}
+
+/// What makes every COMMIT before it durable: a sync of the write-ahead log. (Its handle may be
+/// closed: SQLite's locks are on other files.)
+pub(crate) fn sync_of(path: &Path) -> impl Fn() -> io::Result<()> + Send + Sync + 'static {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    move || File::open(&log)?.sync_data()
 }
 
 /// The pool of a PostgreSQL database.
@@ -83,13 +114,20 @@ pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<PgPool, Db
         Some(_) => connect,
         None => connect.application_name("berth"),
     };
+    let reading = options.access == Access::ReadOnly;
+    let connect = match reading {
+        true => connect.options([("default_transaction_read_only", "on")]),
+        false => connect,
+    };
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(2))
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(connect)
         .await
         .map_err(failed)?;
-    migrator(Engine::Postgres).run(&pool).await.map_err(DbError::Migrate)?;
+    if !reading {
+        migrator(Engine::Postgres).run(&pool).await.map_err(DbError::Migrate)?;
+    }
     Ok(pool)
 }
 

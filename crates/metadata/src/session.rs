@@ -1,16 +1,34 @@
 //! A connection or transaction, and the running of statements on it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::Postgres;
 use sqlx::sqlite::Sqlite;
 use sqlx::{Connection as _, Executor as _, Transaction};
 
+use crate::changes::{Changes, Epochs};
+use crate::durable::GroupSync;
 use crate::row::EngineRow;
-use crate::{DbError, Engine, Row, Value};
+use crate::{Change, DbError, Engine, Row, Value};
 
 /// Where statements run: a connection for reading ([`crate::Db::read`]) or a write transaction
 /// ([`crate::Db::begin`]), which is rolled back when dropped without [`Session::commit`].
-pub struct Session(pub(crate) Inner);
+pub struct Session {
+    pub(crate) inner: Inner,
+    /// Of a write transaction.
+    ending: Option<Ending>,
+}
+
+/// What the commit of a write transaction does besides.
+pub(crate) struct Ending {
+    pub(crate) changes: Changes,
+    pub(crate) epochs: Epochs,
+    pub(crate) commits: Arc<AtomicU64>,
+    /// What makes it durable, when the database's own COMMIT does not.
+    pub(crate) sync: Option<Arc<GroupSync>>,
+}
 
 pub(crate) enum Inner {
     SqliteRead(PoolConnection<Sqlite>),
@@ -38,7 +56,7 @@ macro_rules! query {
 /// One body for the four kinds of connection; `$wrap` becomes the row constructor of the engine.
 macro_rules! on_connection {
     ($session:expr, |$connection:ident, $wrap:ident| $body:expr) => {
-        match &mut $session.0 {
+        match &mut $session.inner {
             Inner::SqliteRead(connection) => {
                 let $connection = &mut **connection;
                 let $wrap = |row| Row(EngineRow::Sqlite(row));
@@ -63,10 +81,40 @@ macro_rules! on_connection {
     };
 }
 
+impl Ending {
+    async fn commit(self, inner: Inner) -> Result<(), DbError> {
+        let committed = match inner {
+            Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
+            Inner::SqliteWrite(transaction) => transaction.commit().await,
+            Inner::PostgresWrite(transaction) => transaction.commit().await,
+        };
+        // Also when the COMMIT failed: it may have happened all the same.
+        self.changes.publish(&self.epochs);
+        committed.map_err(uncommitted)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        match self.sync {
+            Some(sync) => sync.wait().await.map_err(DbError::Disk),
+            None => Ok(()),
+        }
+    }
+}
+
+fn uncommitted(source: sqlx::Error) -> DbError {
+    DbError::Connection { action: "commit the transaction", source }
+}
+
 impl Session {
+    pub(crate) fn reading(inner: Inner) -> Self {
+        Self { inner, ending: None }
+    }
+
+    pub(crate) fn writing(inner: Inner, ending: Ending) -> Self {
+        Self { inner, ending: Some(ending) }
+    }
+
     /// Which engine runs here, for the few statements that differ.
     pub fn engine(&self) -> Engine {
-        match self.0 {
+        match self.inner {
             Inner::SqliteRead(_) | Inner::SqliteWrite(_) => Engine::Sqlite,
             Inner::PostgresRead(_) | Inner::PostgresWrite(_) => Engine::Postgres,
         }
@@ -74,8 +122,9 @@ impl Session {
 
     /// Runs a statement and tells how many rows it changed.
     pub async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, DbError> {
+        self.note(sql);
         let failed = |source| DbError::Statement { statement: sql, source };
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::SqliteRead(connection) => {
                 let done = query!(sql, args).execute(&mut **connection).await;
                 done.map(|done| done.rows_affected()).map_err(failed)
@@ -101,6 +150,7 @@ impl Session {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, DbError> {
+        self.note(sql);
         on_connection!(self, |connection, wrap| {
             let rows = connection.fetch_all(query!(sql, args)).await;
             rows.map(|rows| rows.into_iter().map(wrap).collect())
@@ -114,6 +164,7 @@ impl Session {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Option<Row>, DbError> {
+        self.note(sql);
         on_connection!(self, |connection, wrap| {
             let row = connection.fetch_optional(query!(sql, args)).await;
             row.map(|row| row.map(wrap))
@@ -130,14 +181,26 @@ impl Session {
         row.ok_or(DbError::NotFound { statement: sql })
     }
 
-    /// Makes the transaction durable. Nothing to do for a reading session.
+    /// Says what this transaction changes: whoever remembers it ([`crate::Memory`]) has forgotten it
+    /// when [`Session::commit`] returns.
+    pub fn touch(&mut self, change: Change<'_>) {
+        if let Some(ending) = &mut self.ending {
+            ending.changes.touch(change);
+        }
+    }
+
+    fn note(&mut self, sql: &str) {
+        if let Some(ending) = &mut self.ending {
+            ending.changes.note(sql);
+        }
+    }
+
+    /// Makes the transaction durable. Nothing to do for a reading session. It goes on when the
+    /// caller is dropped.
     pub async fn commit(self) -> Result<(), DbError> {
-        let done = match self.0 {
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
-            Inner::SqliteWrite(transaction) => transaction.commit().await,
-            Inner::PostgresWrite(transaction) => transaction.commit().await,
-        };
-        done.map_err(|source| DbError::Connection { action: "commit the transaction", source })
+        let Some(ending) = self.ending else { return Ok(()) };
+        let done = tokio::spawn(ending.commit(self.inner)).await;
+        done.unwrap_or_else(|_| Err(uncommitted(sqlx::Error::WorkerCrashed)))
     }
 
     pub(crate) async fn ping(&mut self) -> Result<(), DbError> {

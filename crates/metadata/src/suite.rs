@@ -1,5 +1,6 @@
 //! One suite of tests for both engines: SQLite in a file, and PostgreSQL.
 
+mod commits;
 mod images;
 mod names;
 mod places;
@@ -14,12 +15,13 @@ macro_rules! suite {
     };
     (@place $place:ident, $make:expr, $($case:ident::$test:ident;)*) => {
         mod $place {
-            use super::{images, names, places, schema, sessions, transactions};
+            use super::{commits, images, names, places, schema, sessions, transactions};
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     let place = $make;
                     $case::$test(&place).await;
+                    assert_eq!(place.db.unannounced_changes(), 0, "a write without `touch`");
                     place.db.close().await;
                 }
             )*
@@ -38,6 +40,11 @@ suite! {
     transactions::writers_take_turns_on_a_locked_row;
     transactions::one_of_many_is_first;
     transactions::readers_do_not_wait_for_a_writer;
+    commits::commits_wait_for_the_disk_together;
+    commits::one_that_is_undone_touches_no_other;
+    commits::a_dropped_commit_is_announced_all_the_same;
+    commits::what_was_rolled_back_is_not_announced;
+    commits::a_relaxed_commit_waits_for_no_disk;
     names::accounts_and_keys;
     names::instances;
     names::namespaces;

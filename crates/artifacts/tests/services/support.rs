@@ -154,7 +154,7 @@ impl Place {
 }
 
 async fn open(url: &str, folder: &TempDir) -> Artifacts {
-    let db = Db::open_with(url, DbOptions { max_connections: 8 }).await.expect("database");
+    let db = Db::open_with(url, DbOptions { max_connections: 8, ..DbOptions::default() }).await.expect("database");
     let store = FolderStore::open(&folder.path().join("blobs")).await.expect("store");
     Artifacts::new(db, Arc::new(store), Arc::new(SystemClock))
 }

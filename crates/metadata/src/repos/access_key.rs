@@ -2,7 +2,7 @@
 
 use berth_types::Millis;
 
-use crate::{DbError, Row, Session, args};
+use crate::{Change, DbError, Row, Session, args};
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessKey {
@@ -56,6 +56,7 @@ fn read(row: &Row) -> Result<AccessKey, DbError> {
 
 pub async fn insert(session: &mut Session, key: &AccessKey) -> Result<(), DbError> {
     let args = args![&key.access_key_id, &key.account_id, &key.secret, &key.status, key.created_at];
+    session.touch(Change::AccessKey(&key.access_key_id));
     session.execute(INSERT, args).await.map(drop)
 }
 
@@ -74,9 +75,11 @@ pub async fn list(session: &mut Session, account_id: &str) -> Result<Vec<AccessK
 /// Replaces secret and status; `false` when there is no such key.
 pub async fn update(session: &mut Session, key: &AccessKey) -> Result<bool, DbError> {
     let args = args![&key.access_key_id, &key.secret, &key.status];
+    session.touch(Change::AccessKey(&key.access_key_id));
     Ok(session.execute(UPDATE, args).await? == 1)
 }
 
 pub async fn delete(session: &mut Session, access_key_id: &str) -> Result<bool, DbError> {
+    session.touch(Change::AccessKey(access_key_id));
     Ok(session.execute(DELETE, args![access_key_id]).await? == 1)
 }

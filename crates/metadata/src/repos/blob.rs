@@ -120,6 +120,7 @@ pub async fn insert(session: &mut Session, blob: &Blob) -> Result<bool, DbError>
         blob.review_after,
         blob.damaged_at,
     ];
+    session.touch(crate::Change::Blob(&blob.digest));
     Ok(session.execute(INSERT, args).await? == 1)
 }
 
@@ -143,6 +144,7 @@ pub async fn link(
     if session.fetch_optional(hold, args![digest]).await?.is_none() {
         return Ok(Linked::NoBlob);
     }
+    session.touch(crate::Change::Link(repo_id, digest));
     loop {
         if session.execute(LINK, args![repo_id, digest, now, review_after]).await? == 1 {
             usage::record(session, repo_id, digest, Change::Added).await?;
@@ -163,6 +165,7 @@ pub async fn lease(
     digest: &Digest,
     review_after: Millis,
 ) -> Result<bool, DbError> {
+    session.touch(crate::Change::Link(repo_id, digest));
     Ok(session.execute(LEASE, args![repo_id, digest, review_after]).await? == 1)
 }
 
@@ -173,6 +176,7 @@ pub async fn unlink(
     digest: &Digest,
     review_after: Millis,
 ) -> Result<bool, DbError> {
+    session.touch(crate::Change::Link(repo_id, digest));
     if session.execute(UNLINK, args![repo_id, digest]).await? == 0 {
         return Ok(false);
     }
@@ -187,6 +191,7 @@ pub async fn review(
     digest: &Digest,
     review_after: Millis,
 ) -> Result<(), DbError> {
+    session.touch(crate::Change::BlobReviews);
     session.execute(REVIEW, args![digest, review_after]).await.map(drop)
 }
 
@@ -218,6 +223,7 @@ pub async fn is_key_used(session: &mut Session, storage_key: &str) -> Result<boo
 /// # Errors
 /// A conflict while a repository links it or a converted layer needs it.
 pub async fn delete(session: &mut Session, digest: &Digest) -> Result<bool, DbError> {
+    session.touch(crate::Change::Blob(digest));
     Ok(session.execute(DELETE, args![digest]).await? == 1)
 }
 
@@ -226,5 +232,6 @@ pub async fn delete(session: &mut Session, digest: &Digest) -> Result<bool, DbEr
 /// out.
 pub async fn replace(session: &mut Session, blob: &Blob, damaged: &str) -> Result<bool, DbError> {
     let args = args![&blob.digest, damaged, &blob.storage_key, blob.size, &blob.stamp];
+    session.touch(crate::Change::Blob(&blob.digest));
     Ok(session.execute(REPLACE, args).await? == 1)
 }

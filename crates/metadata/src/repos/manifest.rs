@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use berth_types::{Digest, Millis, Tag};
 
-use crate::{DbError, Row, Session, args};
+use crate::{Change, DbError, Row, Session, args};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -184,6 +184,7 @@ pub async fn insert(
         manifest.created_at,
         manifest.review_after,
     ];
+    session.touch(Change::Manifest(&manifest.repo_id, &manifest.digest));
     if session.execute(INSERT, args).await? == 0 {
         if let Some(review_after) = manifest.review_after {
             review(session, &manifest.repo_id, &manifest.digest, review_after).await?;
@@ -266,6 +267,7 @@ pub async fn review(
     digest: &Digest,
     review_after: Millis,
 ) -> Result<(), DbError> {
+    session.touch(Change::Manifest(repo_id, digest));
     session.execute(REVIEW, args![repo_id, digest, review_after]).await.map(drop)
 }
 
@@ -276,6 +278,7 @@ pub async fn review_all(
     repo_id: &str,
     review_after: Millis,
 ) -> Result<(), DbError> {
+    session.touch(Change::Contents(repo_id));
     session.execute(REVIEW_ALL, args![repo_id, review_after]).await.map(drop)
 }
 
@@ -287,6 +290,7 @@ pub async fn lease(
     digest: &Digest,
     review_after: Millis,
 ) -> Result<bool, DbError> {
+    session.touch(Change::Manifest(repo_id, digest));
     Ok(session.execute(LEASE, args![repo_id, digest, review_after]).await? == 1)
 }
 
@@ -298,6 +302,7 @@ pub async fn delete(
     digest: &Digest,
     review_after: Millis,
 ) -> Result<bool, DbError> {
+    session.touch(Change::Contents(repo_id));
     for statement in [REVIEW_CHILDREN, REVIEW_REFERRERS, REVIEW_LINKS] {
         session.execute(statement, args![repo_id, digest, review_after]).await?;
     }
@@ -337,5 +342,6 @@ pub async fn find_measures(
 pub async fn set_measures(session: &mut Session, manifest: &Manifest) -> Result<(), DbError> {
     let args =
         args![&manifest.repo_id, &manifest.digest, manifest.image_size, manifest.layer_count];
+    session.touch(Change::Manifest(&manifest.repo_id, &manifest.digest));
     session.execute(SET_MEASURES, args).await.map(drop)
 }

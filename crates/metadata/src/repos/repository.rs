@@ -3,7 +3,7 @@
 use berth_types::{Millis, RepoName};
 
 use crate::repos::usage;
-use crate::{DbError, Engine, Page, Row, Session, args, contains_pattern};
+use crate::{Change, DbError, Engine, Page, Row, Session, args, contains_pattern};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -151,6 +151,7 @@ pub async fn insert(session: &mut Session, repository: &Repository) -> Result<()
         repository.created_at,
         repository.modified_at,
     ];
+    session.touch(Change::Repository(&repository.repo_id));
     session.execute(INSERT, args).await.map(drop)
 }
 
@@ -231,6 +232,7 @@ pub async fn update(session: &mut Session, repository: &Repository) -> Result<bo
         repository.untagged_days,
         repository.modified_at,
     ];
+    session.touch(Change::Repository(&repository.repo_id));
     Ok(session.execute(UPDATE, args).await? == 1)
 }
 
@@ -248,6 +250,8 @@ pub async fn delete(
         session.fetch_optional(LOCK_OUT, args![repo_id]).await?;
         session.execute(LOCK_BLOBS, args![repo_id]).await?;
     }
+    session.touch(Change::Repository(repo_id));
+    session.touch(Change::BlobReviews);
     session.execute(REVIEW_BLOBS, args![repo_id, review_after]).await?;
     usage::record_gone(session, repo_id).await?;
     Ok(session.execute(DELETE, args![repo_id]).await? == 1)

@@ -2,7 +2,7 @@
 
 use berth_types::{Digest, Millis, Tag};
 
-use crate::{DbError, Page, Row, Session, args};
+use crate::{Change, DbError, Page, Row, Session, args};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagRow {
@@ -100,7 +100,8 @@ pub async fn upsert(
     now: Millis,
     review_after: Millis,
 ) -> Result<(), DbError> {
-    session.execute(REVIEW_OLD, args![repo_id, name, review_after, digest]).await?;
+    session.touch(Change::Tag(repo_id, name));
+    review_old(session, repo_id, name, Some(digest), review_after).await?;
     session.execute(UPSERT, args![repo_id, name, digest, derived_from, now]).await.map(drop)
 }
 
@@ -164,8 +165,26 @@ pub async fn delete(
     name: &Tag,
     review_after: Millis,
 ) -> Result<bool, DbError> {
-    session.execute(REVIEW_OLD, args![repo_id, name, review_after, ""]).await?;
+    session.touch(Change::Tag(repo_id, name));
+    review_old(session, repo_id, name, None, review_after).await?;
     Ok(session.execute(DELETE, args![repo_id, name]).await? == 1)
+}
+
+/// Has the collector look at the manifest that the tag leaves for another, or for none.
+async fn review_old(
+    session: &mut Session,
+    repo_id: &str,
+    name: &Tag,
+    target: Option<&Digest>,
+    review_after: Millis,
+) -> Result<(), DbError> {
+    let args = args![repo_id, name, review_after, target.map_or("", Digest::as_str)];
+    if session.execute(REVIEW_OLD, args).await? > 0 {
+        session.touch(Change::Contents(repo_id));
+    } else {
+        session.touch(Change::ManifestReviews);
+    }
+    Ok(())
 }
 
 /// Deletes the tags on a manifest that is deleted with them, and tells how many there were.
@@ -174,5 +193,6 @@ pub async fn delete_by_digest(
     repo_id: &str,
     digest: &Digest,
 ) -> Result<u64, DbError> {
+    session.touch(Change::Contents(repo_id));
     session.execute(DELETE_BY_DIGEST, args![repo_id, digest]).await
 }

@@ -24,7 +24,7 @@ pub(crate) async fn every_statement_prepares(place: &Place) {
 }
 
 async fn problem(session: &mut Session, text: &'static str) -> Option<String> {
-    match &mut session.0 {
+    match &mut session.inner {
         Inner::SqliteRead(connection) => {
             connection.prepare(text.into_sql_str()).await.err().map(|error| error.to_string())
         }

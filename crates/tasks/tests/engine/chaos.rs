@@ -84,7 +84,9 @@ fn stall_at_random(url: &str, stop: &AtomicBool, stalls: &AtomicU64) {
         .build()
         .expect("a runtime of its own");
     runtime.block_on(async {
-        let db = Db::open_with(url, DbOptions { max_connections: 6 }).await.expect("opens");
+        let db = Db::open_with(url, DbOptions { max_connections: 6, ..DbOptions::default() })
+            .await
+            .expect("opens");
         while !stop.load(Ordering::SeqCst) {
             let runner = AtWork::start(&db, lease(), worker());
             for _ in 0..2 {

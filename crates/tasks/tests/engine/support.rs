@@ -55,13 +55,17 @@ impl Place {
         let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database)
             .await
             .expect("PostgreSQL");
-        let db = Db::open_with(&url, DbOptions { max_connections: 8 }).await.expect("opens");
+        let db = Db::open_with(&url, DbOptions { max_connections: 8, ..DbOptions::default() })
+            .await
+            .expect("opens");
         Self { db, url, _folder: None }
     }
 
     /// The database as another process sees it.
     pub(crate) async fn elsewhere(&self) -> Db {
-        Db::open_with(&self.url, DbOptions { max_connections: 4 }).await.expect("opens again")
+        Db::open_with(&self.url, DbOptions { max_connections: 4, ..DbOptions::default() })
+            .await
+            .expect("opens again")
     }
 
     pub(crate) async fn enqueue(&self, task: NewTask) -> Enqueued {
