@@ -1,11 +1,12 @@
 //! A client of the control plane, signed with RPC signature version 1.
 
+use crate::registry::http_client;
 use crate::server::Credentials;
 use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::Path;
 
 /// Calls operations of one server with one key pair.
 #[derive(Debug, Clone)]
@@ -26,17 +27,14 @@ pub struct Answer {
 }
 
 impl Api {
-    /// A client of `endpoint` (`http://host:port`).
+    /// A client of `endpoint` (`http://host:port`), which trusts the certificate authority in a PEM
+    /// file when one is given.
     ///
     /// # Panics
     /// When no HTTP client can be made.
     #[must_use]
-    pub fn new(endpoint: &str, credentials: &Credentials) -> Api {
-        let http = reqwest::blocking::Client::builder()
-            .timeout(Duration::from_secs(60))
-            .no_proxy()
-            .build()
-            .expect("an HTTP client can be made");
+    pub fn new(endpoint: &str, credentials: &Credentials, authority: Option<&Path>) -> Api {
+        let http = http_client(authority);
         Api {
             endpoint: endpoint.to_owned(),
             access_key_id: credentials.access_key_id.clone(),

@@ -103,6 +103,12 @@ impl Docker {
         Docker { _engine: engine, socket, config }
     }
 
+    /// Where it listens, as `DOCKER_HOST` has it.
+    #[must_use]
+    pub fn socket(&self) -> &str {
+        &self.socket
+    }
+
     /// Runs `docker …` against this engine and returns what it prints.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> String {
@@ -148,6 +154,12 @@ impl Containerd {
         let address = address.to_string_lossy().into_owned();
         engine.wait_ready(|| ctr(&address, &["version"]));
         Containerd { _engine: engine, address }
+    }
+
+    /// Its socket, as `CONTAINERD_ADDRESS` has it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Runs `ctr …` against this engine and returns what it prints.

@@ -1,6 +1,7 @@
 //! A plain client of the OCI distribution API that sends and keeps bytes exactly as they are.
 
 use sha2::{Digest, Sha256};
+use std::path::Path;
 use std::time::Duration;
 
 /// One registry, with or without a user.
@@ -37,14 +38,21 @@ impl Registry {
     /// A client without credentials.
     #[must_use]
     pub fn anonymous(url: &str) -> Registry {
-        Registry { url: url.to_owned(), user: None, http: http_client() }
+        Registry { url: url.to_owned(), user: None, http: http_client(None) }
     }
 
     /// A client that sends Basic credentials with every request.
     #[must_use]
     pub fn with_basic(url: &str, user: &str, password: &str) -> Registry {
         let user = Some((user.to_owned(), password.to_owned()));
-        Registry { url: url.to_owned(), user, http: http_client() }
+        Registry { url: url.to_owned(), user, http: http_client(None) }
+    }
+
+    /// The same client, which trusts the certificate authority in a PEM file and no other.
+    #[must_use]
+    pub fn trusting(mut self, authority: &Path) -> Registry {
+        self.http = http_client(Some(authority));
+        self
     }
 
     /// A request for a path below the registry's root, e.g. `/v2/`.
@@ -171,17 +179,22 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-pub(crate) fn http_client() -> reqwest::blocking::Client {
-    reqwest::blocking::Client::builder()
-        .timeout(Duration::from_secs(120))
-        .no_proxy()
-        .build()
-        .expect("an HTTP client can be made")
+/// A client that trusts the certificate authority in a PEM file, or the usual ones.
+pub(crate) fn http_client(authority: Option<&Path>) -> reqwest::blocking::Client {
+    let mut builder =
+        reqwest::blocking::Client::builder().timeout(Duration::from_secs(120)).no_proxy();
+    if let Some(path) = authority {
+        let pem = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let certificate = reqwest::Certificate::from_pem(&pem).expect("a certificate in PEM");
+        builder = builder.tls_certs_only([certificate]);
+    }
+    builder.build().expect("an HTTP client can be made")
 }
 
-/// Whether a page answers with success.
-pub(crate) fn answers(url: &str) -> bool {
-    http_client().get(url).send().is_ok_and(|answer| answer.status().is_success())
+/// Whether a page answers with success. A certificate authority that is not there yet is no answer.
+pub(crate) fn answers(url: &str, authority: Option<&Path>) -> bool {
+    authority.is_none_or(Path::exists)
+        && http_client(authority).get(url).send().is_ok_and(|answer| answer.status().is_success())
 }
 
 fn location_of(answer: &reqwest::blocking::Response, root: &str) -> Result<String, String> {

@@ -5,6 +5,7 @@ use crate::environment::required_path;
 use crate::process::{Daemon, free_port};
 use crate::registry::{Registry, answers};
 use serde::Deserialize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -38,7 +39,9 @@ pub struct TestServer {
 /// How the server is started, and started again.
 #[derive(Debug)]
 struct ServeCommand {
-    port: u16,
+    address: SocketAddr,
+    /// With a certificate authority of the server's own.
+    tls: bool,
     data_folder: PathBuf,
     config: PathBuf,
     log: PathBuf,
@@ -59,17 +62,30 @@ impl TestServer {
     }
 
     /// A server with exactly this `berth.toml`.
-    ///
-    /// # Panics
-    /// With the server's log, when it does not become ready.
     #[must_use]
     pub fn start_configured(config: &str) -> TestServer {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        TestServer::start_at(address, config, false)
+    }
+
+    /// A server that is its own certificate authority, at an address of this machine that is not
+    /// loopback: from loopback many clients take any certificate, or none.
+    #[must_use]
+    pub fn start_with_own_ca() -> TestServer {
+        let address = SocketAddr::from((machine_address(), free_port()));
+        TestServer::start_at(address, "[server]\ntls_own_ca = true\n", true)
+    }
+
+    /// # Panics
+    /// With the server's log, when it does not become ready.
+    fn start_at(address: SocketAddr, config: &str, tls: bool) -> TestServer {
         let folder = tempfile::Builder::new()
             .prefix("berth-e2e-")
             .tempdir()
             .expect("a temporary folder can be made");
         let command = ServeCommand {
-            port: free_port(),
+            address,
+            tls,
             data_folder: folder.path().join("data"),
             config: folder.path().join("berth.toml"),
             log: folder.path().join("berth.log"),
@@ -87,13 +103,19 @@ impl TestServer {
     /// `127.0.0.1:PORT`, the host part of image names.
     #[must_use]
     pub fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.command.port)
+        self.command.address.to_string()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or with `https`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.host())
+        self.command.url()
+    }
+
+    /// The certificate that clients have to trust, when the server speaks TLS.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.command.authority()
     }
 
     /// The root key pair and the names of what the first start made.
@@ -111,17 +133,19 @@ impl TestServer {
     /// A client of the control plane with the root key.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(&self.url(), &self.credentials)
+        Api::new(&self.url(), &self.credentials, self.authority().as_deref())
     }
 
     /// A client of the data plane with the root key.
     #[must_use]
     pub fn registry(&self) -> Registry {
-        Registry::with_basic(
-            &self.url(),
-            &self.credentials.access_key_id,
-            &self.credentials.access_key_secret,
-        )
+        let credentials = &self.credentials;
+        let (key, secret) = (&credentials.access_key_id, &credentials.access_key_secret);
+        let registry = Registry::with_basic(&self.url(), key, secret);
+        match self.authority() {
+            Some(authority) => registry.trusting(&authority),
+            None => registry,
+        }
     }
 
     /// A folder that lives as long as the server, for whatever the test keeps beside it.
@@ -166,17 +190,37 @@ impl TestServer {
 }
 
 impl ServeCommand {
+    fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+    }
+
+    fn authority(&self) -> Option<PathBuf> {
+        self.tls.then(|| self.data_folder.join("tls/ca.pem"))
+    }
+
     fn start(&self) -> Daemon {
         let mut command = berth();
         command.arg("serve").arg("--config").arg(&self.config);
         command.arg("--data-dir").arg(&self.data_folder);
-        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        command.args(["--listen", &self.address.to_string()]);
         command.env("RUST_BACKTRACE", "1");
         let mut daemon = Daemon::start(&command, &self.log);
-        let url = format!("http://127.0.0.1:{}/readyz", self.port);
-        daemon.wait_ready(Duration::from_secs(60), || answers(&url));
+        let (url, authority) = (format!("{}/readyz", self.url()), self.authority());
+        daemon.wait_ready(Duration::from_secs(60), || answers(&url, authority.as_deref()));
         daemon
     }
+}
+
+/// An address of this machine beside loopback: the one from which it would speak to others.
+fn machine_address() -> IpAddr {
+    // A documentation address (RFC 5737). Connecting a datagram socket sends nothing.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a datagram socket");
+    let route = socket.connect((Ipv4Addr::new(198, 51, 100, 1), 9));
+    let address = route.and_then(|()| socket.local_addr());
+    address.map_or_else(
+        |error| panic!("this machine has no address beside loopback: {error}"),
+        |address| address.ip(),
+    )
 }
 
 /// The `berth` command that `cargo xtask test` built, free of the caller's settings.

@@ -38,7 +38,7 @@ impl DockerRegistry {
         command.arg("serve").arg(&config);
         let mut daemon = Daemon::start(&command, &folder.path().join("registry.log"));
         let url = format!("http://127.0.0.1:{port}/v2/");
-        daemon.wait_ready(Duration::from_secs(30), || answers(&url));
+        daemon.wait_ready(Duration::from_secs(30), || answers(&url, None));
         DockerRegistry { port, _daemon: daemon, folder }
     }
 
