@@ -76,6 +76,14 @@ impl BlobStore for FolderStore {
         write::finish(&self.layout, partial).await
     }
 
+    async fn finished(&self, form: &PartialObject) -> Result<Option<Stored>, StorageError> {
+        let PartialState::Folder(state) = &form.state else {
+            return Err(StorageError::foreign("folder"));
+        };
+        let name = state.file.clone();
+        blocking(&self.layout, move |layout| write::finished(layout, name)).await
+    }
+
     async fn abort(&self, mut partial: PartialObject) -> Result<(), StorageError> {
         write::settle(&mut partial).await;
         let PartialState::Folder(state) = &partial.state else {

@@ -24,7 +24,7 @@ pub use file_range::FileRange;
 pub use fs::FolderStore;
 pub use memory::MemoryStore;
 pub use partial::PartialObject;
-pub use s3::S3Store;
+pub use s3::{MOST_BETWEEN_SYNCS, S3Store};
 pub use store::{BlobStore, Object, ObjectStat, Stored};
 pub use stream::ByteStream;
 

@@ -1,13 +1,19 @@
 //! Objects in a bucket of S3 or a service that speaks it (OSS, MinIO, …).
 //!
 //! Objects are `prefix/objects/<key>`. A partial object is a multipart upload; what is too small to
-//! be a part is kept on sync as an object `prefix/partial/<name>`. No conditional requests, no
-//! bulk deletes, no chunked signatures: OSS refuses them.
+//! be a part is kept on sync as objects `prefix/partial/<group>/<name>`. No conditional requests, no
+//! bulk deletes, no chunked signatures, no copies: OSS refuses them or limits their size.
 //!
-//! Multipart uploads that nobody finishes are the bucket's to remove: give it a life-cycle rule
-//! (`AbortIncompleteMultipartUpload`).
+//! Several processes may take up one form. Each that goes on with a multipart upload is given part
+//! numbers of its own, so that none writes over a part that another has stored; the numbers of the
+//! parts therefore have gaps.
 
+mod flight;
 mod import;
+mod parts;
+mod requests;
+mod sweep;
+mod tails;
 mod upload;
 
 use std::ops::Range;
@@ -19,11 +25,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::Method;
 use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::client::{HttpClient, HttpConnector as _, ReqwestConnector};
 use object_store::path::Path;
+use object_store::signer::Signer as _;
 use object_store::{
     ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore as _, ObjectStoreExt as _,
+    RetryConfig,
 };
+use url::Url;
 
 use crate::config::unusable;
 use crate::partial::{Live as PartialLive, State as PartialState};
@@ -31,7 +42,8 @@ use crate::{
     BlobStore, ByteStream, Object, ObjectStat, PartialObject, StorageConfig, StorageError,
     StorageErrorKind, Stored, key,
 };
-pub(crate) use upload::{Live, State};
+pub use parts::MOST_BETWEEN_SYNCS;
+pub(crate) use parts::{Live, State};
 
 /// See the module.
 #[derive(Clone)]
@@ -39,6 +51,8 @@ pub struct S3Store(Arc<Bucket>);
 
 struct Bucket {
     s3: AmazonS3,
+    /// For what the client above has no method for.
+    http: HttpClient,
     prefix: Path,
 }
 
@@ -46,7 +60,7 @@ impl S3Store {
     /// A store in the bucket of an `s3://bucket/prefix` URL; nothing is sent yet.
     pub fn open(config: &StorageConfig) -> Result<Self, StorageError> {
         let refused = |reason: &str| unusable(&config.url, reason);
-        let url = url::Url::parse(&config.url).map_err(|error| refused(&error.to_string()))?;
+        let url = Url::parse(&config.url).map_err(|error| refused(&error.to_string()))?;
         let bucket = url.host_str().ok_or_else(|| refused("it names no bucket"))?;
         let prefix =
             Path::from_url_path(url.path()).map_err(|error| refused(&error.to_string()))?;
@@ -56,8 +70,12 @@ impl S3Store {
             .with_timeout_disabled()
             .with_read_timeout(Duration::from_secs(300))
             .with_connect_timeout(Duration::from_secs(10));
+        let http = ReqwestConnector::default().connect(&client);
+        let http = http.map_err(|error| refused(&error.to_string()))?;
         let mut builder = AmazonS3Builder::from_env()
             .with_client_options(client)
+            // `SlowDown`, other answers of 5xx and 429, and lost connections, with growing pauses.
+            .with_retry(RetryConfig::default())
             .with_bucket_name(bucket)
             .with_virtual_hosted_style_request(!config.path_style)
             .with_conditional_put(S3ConditionalPut::Disabled)
@@ -77,14 +95,14 @@ impl S3Store {
             _ => return Err(refused("an access key needs both its id and its secret")),
         }
         let s3 = builder.build().map_err(|error| refused(&error.to_string()))?;
-        Ok(Self(Arc::new(Bucket { s3, prefix })))
+        Ok(Self(Arc::new(Bucket { s3, http, prefix })))
     }
 }
 
 /// The endpoint as the client wants it: with virtual hosts, the bucket is part of the host name.
 fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> Result<String, StorageError> {
     let refused = |reason: &str| unusable(endpoint, reason);
-    let mut url = url::Url::parse(endpoint).map_err(|error| refused(&error.to_string()))?;
+    let mut url = Url::parse(endpoint).map_err(|error| refused(&error.to_string()))?;
     if !path_style {
         let host = url.host_str().ok_or_else(|| refused("it has no host"))?;
         let host = match host.strip_prefix(bucket) {
@@ -99,12 +117,21 @@ fn endpoint_of(endpoint: &str, bucket: &str, path_style: bool) -> Result<String,
 impl Bucket {
     fn object(&self, key: &str) -> Result<Path, StorageError> {
         key::check(key)?;
-        Ok(self.prefix.clone().join("objects").join(key))
+        Ok(self.objects().join(key))
     }
 
-    fn tail(&self, name: &str) -> Result<Path, StorageError> {
-        key::check(name)?;
-        Ok(self.prefix.clone().join("partial").join(name))
+    /// The folder of all objects.
+    fn objects(&self) -> Path {
+        self.prefix.clone().join("objects")
+    }
+
+    /// The object, when there is one.
+    async fn found(&self, key: &str) -> Result<Option<Stored>, StorageError> {
+        match self.stat(key).await {
+            Ok(ObjectStat { size, stamp }) => Ok(Some(Stored { key: key.to_owned(), size, stamp })),
+            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
@@ -205,6 +232,10 @@ impl BlobStore for S3Store {
         Ok(PartialObject { key: key::fresh(), len: 0, state, live: PartialLive::None })
     }
 
+    fn take_up(&self, partial: &mut PartialObject) -> bool {
+        upload::take_up(partial)
+    }
+
     async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError> {
         upload::append(&self.0, partial, &data).await
     }
@@ -215,6 +246,14 @@ impl BlobStore for S3Store {
 
     async fn finish(&self, partial: PartialObject) -> Result<Stored, StorageError> {
         upload::finish(&self.0, partial).await
+    }
+
+    async fn finished(&self, form: &PartialObject) -> Result<Option<Stored>, StorageError> {
+        upload::finished(&self.0, form).await
+    }
+
+    async fn tidy(&self, form: &PartialObject) -> Result<(), StorageError> {
+        upload::tidy(&self.0, form).await
     }
 
     async fn abort(&self, partial: PartialObject) -> Result<(), StorageError> {
@@ -238,12 +277,18 @@ impl BlobStore for S3Store {
         self.0.stat(key).await
     }
 
+    async fn url(&self, key: &str, expires: Duration) -> Result<Option<Url>, StorageError> {
+        let path = self.0.object(key)?;
+        let url = self.0.s3.signed_url(Method::GET, &path, expires).await;
+        url.map(Some).map_err(|error| StorageError::remote(&format!("sign for {path}"), &error))
+    }
+
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         self.0.remove(&self.0.object(key)?).await
     }
 
     async fn list(&self) -> Result<BoxStream<'static, Result<Object, StorageError>>, StorageError> {
-        let folder = self.0.prefix.clone().join("objects");
+        let folder = self.0.objects();
         let object_of = |found: object_store::Result<object_store::ObjectMeta>| {
             std::future::ready(match found {
                 Ok(meta) => {
@@ -261,18 +306,7 @@ impl BlobStore for S3Store {
     }
 
     async fn sweep(&self, older_than: Duration) -> Result<u64, StorageError> {
-        let folder = self.0.prefix.clone().join("partial");
-        let mut tails = self.0.s3.list(Some(&folder));
-        let mut removed = 0;
-        while let Some(tail) = tails.next().await {
-            let tail = tail.map_err(|error| StorageError::remote("list tails", &error))?;
-            let modified = std::time::SystemTime::from(tail.last_modified);
-            if modified.elapsed().unwrap_or_default() >= older_than {
-                self.0.remove(&tail.location).await?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        sweep::sweep(&self.0, older_than).await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

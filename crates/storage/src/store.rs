@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use berth_types::Millis;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use url::Url;
 
 use crate::{ByteStream, PartialObject, StorageError};
 
@@ -44,9 +45,8 @@ pub struct Object {
 /// Immutable objects by unique key.
 ///
 /// An object is written as a [`PartialObject`] and is not to be seen until it is finished; then it
-/// never changes. Its key is chosen when it is finished, so that two requests that race on one
-/// partial object can never write to the same object. Nothing that was synced or finished is lost
-/// when the process or the machine stops.
+/// never changes. Two requests that race on one partial object never write to the same object.
+/// Nothing that was synced or finished is lost when the process or the machine stops.
 ///
 /// Every future may be dropped: then nothing is finished, and a partial object that was being
 /// appended to is to be taken up again from its last synced form.
@@ -55,17 +55,39 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Begins an object. Costs nothing until bytes come.
     async fn create(&self) -> Result<PartialObject, StorageError>;
 
+    /// To be called for a form that is taken up, before it is appended to or finished, and after a
+    /// sync when more is to come. `true` when the form changed by that: then it has to be stored
+    /// first, on condition that what is stored is still the form it was, so that of two who take up
+    /// the same form one fails, and neither can write over what the other has synced.
+    fn take_up(&self, _partial: &mut PartialObject) -> bool {
+        false
+    }
+
     /// Appends. May return before the bytes are written; an error of theirs then comes with a later
     /// call. After an error, go back to the last synced form.
     async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError>;
 
     /// Makes everything appended so far durable; then, and only then, the serialised form of
-    /// `partial` can be taken up again, also by another process. Two that take up the same form do
-    /// not disturb each other: the later one goes on with a copy.
+    /// `partial` can be taken up again, also by another process. It has to be stored before the next
+    /// sync, which may remove what only older forms name. Two that take up the same form do not
+    /// disturb each other: the later one goes on with a copy, or see [`BlobStore::take_up`].
     async fn sync(&self, partial: &mut PartialObject) -> Result<(), StorageError>;
 
     /// Makes the object: whole, durable, and readable under the returned key.
     async fn finish(&self, partial: PartialObject) -> Result<Stored, StorageError>;
+
+    /// The object that finishing a form made when whoever did that died before he could say so, and
+    /// finishing it again fails by NotFound. Somebody else may have appended other bytes to the same
+    /// form: the caller compares size and digest.
+    async fn finished(&self, _form: &PartialObject) -> Result<Option<Stored>, StorageError> {
+        Ok(None)
+    }
+
+    /// To be called once it is stored that a partial object, last synced as `form`, was finished:
+    /// removes what was kept until then.
+    async fn tidy(&self, _form: &PartialObject) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// Throws a partial object away. Idempotent.
     async fn abort(&self, partial: PartialObject) -> Result<(), StorageError>;
@@ -95,6 +117,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// NotFound.
     async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError>;
+
+    /// Where anybody can read the object for a while without credentials; `None` from a store that
+    /// nobody else can reach.
+    async fn url(&self, _key: &str, _expires: Duration) -> Result<Option<Url>, StorageError> {
+        Ok(None)
+    }
 
     /// Removes an object. Idempotent.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;

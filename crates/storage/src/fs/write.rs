@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::blocking;
 use super::layout::{Layout, at, stat_of, sync_folder};
 use crate::partial::{Live as PartialLive, State as PartialState};
-use crate::{PartialObject, StorageError, StorageErrorKind, Stored, key};
+use crate::{ObjectStat, PartialObject, StorageError, StorageErrorKind, Stored, key};
 
 /// Bytes gathered before they are written in one go, while the next are gathered.
 const BATCH: usize = 1 << 20;
@@ -96,12 +96,51 @@ pub(super) async fn finish(
         let from = layout.partial(&name)?;
         file.sync_data().map_err(at("make durable", &from))?;
         let stamp = stat_of(&file.metadata().map_err(at("measure", &from))?).stamp;
-        let key = key::fresh();
-        layout.publish(&key, |path| fs::rename(&from, path).map_err(at("finish", &from)))?;
+        let key = publish_partial(layout, name, &from)?;
         sync_folder(layout.partials())?;
         Ok(Stored { key, size, stamp })
     })
     .await
+}
+
+/// Makes the file of a partial object an object under the same name, so that who comes after a crash
+/// finds it by the form. Should there be one already, it gets another name.
+fn publish_partial(layout: &Layout, name: String, from: &Path) -> Result<String, StorageError> {
+    let mut taken = false;
+    layout.publish(&name, |path| match rename_new(from, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            taken = true;
+            Ok(())
+        }
+        other => other.map_err(at("finish", from)),
+    })?;
+    if !taken {
+        return Ok(name);
+    }
+    let key = key::fresh();
+    layout.publish(&key, |path| rename_new(from, path).map_err(at("finish", from)))?;
+    Ok(key)
+}
+
+/// Renames, but never over another file.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system without the flag.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => {
+            fs::rename(from, to)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The object that the file of a form became.
+pub(super) fn finished(layout: &Layout, name: String) -> Result<Option<Stored>, StorageError> {
+    match layout.stat(&name) {
+        Ok(ObjectStat { size, stamp }) => Ok(Some(Stored { key: name, size, stamp })),
+        Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Waits for a write that is under way and closes the file, whatever became of it.
@@ -203,9 +242,16 @@ async fn open<'a>(
 
 /// Opens and locks the file `name`, which holds `len` bytes of ours, or a copy of those under a new
 /// name when somebody else writes it or has written more.
+///
+/// A form without bytes gets a file of its own: what it names may have been finished by another.
 fn take_up(layout: &Layout, name: String, len: u64) -> Result<(String, Live), StorageError> {
+    if len == 0 {
+        let name = key::fresh();
+        let file = create(&layout.partial(&name)?)?;
+        return Ok((name, Live::new(file, 0, false)));
+    }
     let path = layout.partial(&name)?;
-    let opened = OpenOptions::new().read(true).write(true).create(len == 0).open(&path);
+    let opened = OpenOptions::new().read(true).write(true).open(&path);
     let file = match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let message = format!("partial object {name} is gone");
@@ -228,7 +274,7 @@ fn take_up(layout: &Layout, name: String, len: u64) -> Result<(String, Live), St
     let same_file =
         |other: Metadata| other.ino() == metadata.ino() && other.dev() == metadata.dev();
     if ours && stored == len && fs::metadata(&path).is_ok_and(same_file) {
-        return Ok((name, Live::new(file, len, len > 0)));
+        return Ok((name, Live::new(file, len, true)));
     }
     let copied_from = name;
     let name = key::fresh();
