@@ -91,6 +91,12 @@ codes! {
         "The body is larger than the server accepts.";
     BODY_FORMAT = "InvalidParameter.Format", 400, Gateway,
         "The body is not what its Content-Type says.";
+    HEADER_TOO_LARGE = "RequestHeaderTooLarge", 431, Berth,
+        "The header of the request is larger than the server accepts.";
+    URI_TOO_LONG = "RequestUriTooLong", 414, Berth,
+        "The address of the request is longer than the server accepts.";
+    THROTTLED = "Throttling.User", 429, Gateway,
+        "Request was denied due to user flow control.";
     UNAVAILABLE = "ServiceUnavailable", 503, Gateway,
         "The request has failed due to a temporary failure of the server.";
 }
@@ -106,6 +112,7 @@ pub(crate) fn recommendation(code: &str) -> &'static str {
         "InvalidAccessKeyId.NotFound" | "InvalidAccessKeyId.Inactive" => {
             "Use an active access key of this server."
         }
+        "Throttling.User" => "Ask less often, and again after the time in Retry-After.",
         "NoPrivilege" => "Ask the owner of the account for a policy that allows the action.",
         "InvalidAction.NotFound" => "Check the spelling of Action, and that Version is 2018-12-01.",
         "SystemError" | "ServiceUnavailable" => {

@@ -35,10 +35,11 @@ pub(crate) async fn dispatch(control: &Control, request: Request) -> Answer {
     }
     tracing::debug!(request_id, action, code, ?elapsed, "operation answered");
     match outcome {
-        Ok(fields) => Answer { status: 200, body: envelope(&request_id, fields), request_id },
-        Err(error) => {
-            Answer { status: error.status(), body: error.body(&request_id, &host), request_id }
+        Ok(fields) => {
+            let body = envelope(&request_id, fields);
+            Answer::success(request_id, body)
         }
+        Err(error) => Answer::error(&error, &request_id, &host),
     }
 }
 
@@ -69,6 +70,7 @@ async fn perform(
     let operation = operation_of(&incoming, scheme)?;
     *found = Some(operation);
     let identity = control.auth().authenticate(&incoming.signed()).await?;
+    control.auth().admit(&identity)?;
     let mut parameters = incoming.parameters();
     parameters.overlay(incoming.json(scheme)?);
     let prepared = (operation.decode)(&parameters)?;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use berth_artifacts::{ArtifactError, ArtifactErrorKind};
-use berth_auth::{AuthError, Denied};
+use berth_auth::{AuthError, Denied, Throttled};
 use berth_builder::{BuildError, BuildErrorKind};
 use berth_metadata::{DbError, DbErrorKind};
 use berth_subscription::{SubscriptionError, SubscriptionErrorKind};
@@ -17,6 +17,10 @@ use crate::codes::{self, Code, recommendation};
 pub(crate) enum ApiError {
     /// The request is at fault, or the caller: HTTP 4xx.
     Gateway { status: u16, code: Cow<'static, str>, message: String },
+    /// The secret behind a signature is not the one that is known: as `Gateway`.
+    SecretRefused { status: u16, code: Cow<'static, str>, message: String },
+    /// The caller asks too often: HTTP 429.
+    Throttled(Throttled),
     /// No privilege: HTTP 403 with `AccessDeniedDetail`.
     Denied(Box<Denied>),
     /// The request is well formed and cannot be fulfilled: HTTP 200 with `IsSuccess: false`.
@@ -66,7 +70,8 @@ impl ApiError {
 
     pub(crate) fn code(&self) -> &str {
         match self {
-            Self::Gateway { code, .. } => code,
+            Self::Gateway { code, .. } | Self::SecretRefused { code, .. } => code,
+            Self::Throttled(_) => codes::THROTTLED.name,
             Self::Denied(_) => codes::NO_PRIVILEGE.name,
             Self::Business { code, .. } => code.name,
             Self::Internal(_) => codes::SYSTEM_ERROR.name,
@@ -75,7 +80,8 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::Gateway { status, .. } => *status,
+            Self::Gateway { status, .. } | Self::SecretRefused { status, .. } => *status,
+            Self::Throttled(_) => codes::THROTTLED.status,
             Self::Denied(_) => codes::NO_PRIVILEGE.status,
             Self::Business { code, .. } => code.status,
             Self::Internal(_) => codes::SYSTEM_ERROR.status,
@@ -85,7 +91,10 @@ impl ApiError {
     /// The message that the caller sees: never empty, since clients take an empty one for success.
     pub(crate) fn message(&self) -> &str {
         match self {
-            Self::Gateway { message, .. } | Self::Business { message, .. } => message,
+            Self::Gateway { message, .. }
+            | Self::SecretRefused { message, .. }
+            | Self::Business { message, .. } => message,
+            Self::Throttled(_) => codes::THROTTLED.meaning,
             Self::Denied(_) => codes::NO_PRIVILEGE.meaning,
             Self::Internal(_) => codes::SYSTEM_ERROR.meaning,
         }
@@ -129,11 +138,20 @@ impl From<AuthError> for ApiError {
         if error.is_internal() {
             return Self::internal(error);
         }
-        Self::Gateway {
-            status: error.status(),
-            code: Cow::Owned(error.code()),
-            message: error.to_string(),
+        let (status, code) = (error.status(), Cow::Owned(error.code()));
+        let message = error.to_string();
+        match error {
+            AuthError::Mismatch { .. } | AuthError::KeyNotFound => {
+                Self::SecretRefused { status, code, message }
+            }
+            _ => Self::Gateway { status, code, message },
         }
+    }
+}
+
+impl From<Throttled> for ApiError {
+    fn from(throttled: Throttled) -> Self {
+        Self::Throttled(throttled)
     }
 }
 

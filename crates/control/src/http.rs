@@ -7,8 +7,9 @@ use axum::extract::Request;
 use axum::response::Response;
 use berth_auth::encoding::{merge, parse_form};
 use berth_auth::signature::{Scheme, SignedRequest};
+use berth_auth::{SecretRefused, Throttled};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
@@ -142,6 +143,28 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) request_id: String,
     pub(crate) body: Value,
+    /// When a caller that asks too often may ask again.
+    retry: Option<Throttled>,
+    secret_refused: bool,
+}
+
+impl Answer {
+    pub(crate) fn success(request_id: String, body: Value) -> Self {
+        Self { status: 200, request_id, body, retry: None, secret_refused: false }
+    }
+
+    pub(crate) fn error(error: &ApiError, request_id: &str, host: &str) -> Self {
+        Self {
+            status: error.status(),
+            request_id: request_id.to_owned(),
+            body: error.body(request_id, host),
+            retry: match error {
+                ApiError::Throttled(throttled) => Some(*throttled),
+                _ => None,
+            },
+            secret_refused: matches!(error, ApiError::SecretRefused { .. }),
+        }
+    }
 }
 
 /// Writes the answer: always JSON, never empty.
@@ -153,6 +176,15 @@ pub(crate) fn render(answer: &Answer) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
     if let Ok(request_id) = HeaderValue::from_str(&answer.request_id) {
         headers.insert("x-acs-request-id", request_id);
+    }
+    if let Some(throttled) = answer.retry {
+        // In milliseconds; clients of Alibaba Cloud know throttling by this header.
+        let seconds = throttled.seconds();
+        headers.insert("x-acs-retry-after", HeaderValue::from(seconds.saturating_mul(1000)));
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if answer.secret_refused {
+        response.extensions_mut().insert(SecretRefused);
     }
     response
 }

@@ -22,6 +22,7 @@ mod operations;
 mod output;
 mod paging;
 mod parameters;
+mod refusal;
 mod resource;
 mod schema;
 
@@ -29,4 +30,5 @@ pub use codes::{CODES, Code, Origin};
 pub use control::{Control, ControlConfig, router};
 pub use operation::{Extent, Operation};
 pub use operations::{VERSION, find, operations};
+pub use refusal::Refusal;
 pub use schema::{Field, Kind, Stage};

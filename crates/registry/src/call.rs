@@ -66,6 +66,7 @@ impl<'a> Call<'a> {
         match caller {
             Ok(caller) => {
                 call.ctx = ctx(&caller);
+                registry.auth.admit(&call.ctx.identity)?;
                 call.caller = caller;
                 Ok(call)
             }
@@ -110,7 +111,9 @@ impl<'a> Call<'a> {
             Refused::Malformed => {
                 self.challenge(None, Some("invalid_request"), "cannot read the credentials")
             }
-            Refused::Password => self.challenge(None, None, "user name or password is not valid"),
+            Refused::Password => {
+                self.challenge(None, None, "user name or password is not valid").about_a_secret()
+            }
             Refused::Token(error) => {
                 self.challenge(None, Some("invalid_token"), &error.to_string())
             }

@@ -2,20 +2,25 @@
 //! `{"errors":[{"code","message","detail"}]}`, with the right status.
 
 use axum::response::{IntoResponse, Response};
+use berth_auth::{SecretRefused, Throttled};
 use berth_types::Digest;
-use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use crate::range::received_range;
 use crate::route::RouteError;
 
-/// The error codes of the specification and of docker's API.
+/// What can be wrong with a request. The words are those of the specification, which allows no
+/// others (and `TAG_INVALID`); the status tells apart what has the same word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     BlobUnknown,
     BlobUploadInvalid,
     BlobUploadUnknown,
+    BlobTooLarge,
+    /// A chunk that does not continue its upload.
+    ChunkRange,
     DigestInvalid,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -24,6 +29,7 @@ pub enum Code {
     NameInvalid,
     NameUnknown,
     NotFound,
+    /// A range without a byte of the blob.
     RangeInvalid,
     SizeInvalid,
     TagInvalid,
@@ -41,7 +47,7 @@ impl Code {
     pub fn name(self) -> &'static str {
         match self {
             Self::BlobUnknown => "BLOB_UNKNOWN",
-            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
+            Self::BlobUploadInvalid | Self::ChunkRange => "BLOB_UPLOAD_INVALID",
             Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
             Self::DigestInvalid => "DIGEST_INVALID",
             Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
@@ -49,13 +55,12 @@ impl Code {
             Self::ManifestUnknown => "MANIFEST_UNKNOWN",
             Self::NameInvalid => "NAME_INVALID",
             Self::NameUnknown => "NAME_UNKNOWN",
-            Self::NotFound | Self::Internal => "UNKNOWN",
-            Self::RangeInvalid => "RANGE_INVALID",
-            Self::SizeInvalid => "SIZE_INVALID",
+            Self::Internal => "UNKNOWN",
+            Self::SizeInvalid | Self::BlobTooLarge | Self::RangeInvalid => "SIZE_INVALID",
             Self::TagInvalid => "TAG_INVALID",
             Self::Unauthorized => "UNAUTHORIZED",
             Self::Denied => "DENIED",
-            Self::Unsupported | Self::MethodNotAllowed => "UNSUPPORTED",
+            Self::Unsupported | Self::MethodNotAllowed | Self::NotFound => "UNSUPPORTED",
             Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::Unavailable => "UNAVAILABLE",
         }
@@ -76,8 +81,8 @@ impl Code {
             | Self::NameInvalid
             | Self::SizeInvalid
             | Self::TagInvalid => StatusCode::BAD_REQUEST,
-            Self::ManifestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::ManifestTooLarge | Self::BlobTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RangeInvalid | Self::ChunkRange => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unsupported | Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -93,6 +98,10 @@ impl Code {
 #[error("{}: {message}", code.name())]
 pub struct ApiError {
     code: Code,
+    /// Instead of the code's own.
+    status: Option<StatusCode>,
+    /// A password was wrong.
+    secret_refused: bool,
     message: String,
     detail: Option<Box<Value>>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -100,7 +109,14 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, headers: Vec::new() }
+        Self {
+            code,
+            status: None,
+            secret_refused: false,
+            message: message.into(),
+            detail: None,
+            headers: Vec::new(),
+        }
     }
 
     /// A fault of the server: logged here in full, told to the client without its inside.
@@ -121,6 +137,20 @@ impl ApiError {
 
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// Another status than the code's own.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Says in the answer's extensions that a password was wrong.
+    #[must_use]
+    pub(crate) fn about_a_secret(mut self) -> Self {
+        self.secret_refused = true;
+        self
     }
 
     /// Adds a detail for the client to read.
@@ -153,7 +183,7 @@ impl ApiError {
     /// 416 of an upload chunk that does not start where the upload stands.
     pub fn wrong_offset(received: u64) -> Self {
         Self::new(
-            Code::RangeInvalid,
+            Code::ChunkRange,
             format!("the chunk does not start at byte {received}, where this upload stands"),
         )
         .with_header(RANGE, &received_range(received))
@@ -162,6 +192,13 @@ impl ApiError {
     pub fn blob_unknown(digest: &Digest) -> Self {
         Self::new(Code::BlobUnknown, "blob unknown to this repository")
             .with_detail(json!({ "digest": digest }))
+    }
+}
+
+impl From<Throttled> for ApiError {
+    fn from(throttled: Throttled) -> Self {
+        Self::new(Code::TooManyRequests, "too many requests with this access key; ask again later")
+            .with_header(RETRY_AFTER, &throttled.seconds().to_string())
     }
 }
 
@@ -187,7 +224,11 @@ impl IntoResponse for ApiError {
             entry["detail"] = *detail;
         }
         let body = json!({ "errors": [entry] }).to_string();
-        let mut response = (self.code.status(), body).into_response();
+        let status = self.status.unwrap_or_else(|| self.code.status());
+        let mut response = (status, body).into_response();
+        if self.secret_refused {
+            response.extensions_mut().insert(SecretRefused);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in self.headers {

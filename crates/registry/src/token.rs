@@ -21,9 +21,7 @@ use crate::call::{find_repository, is_allowed, is_public};
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
 use crate::route::Action;
-use crate::scope::{
-    DISCOVERY_ACTION, DISCOVERY_KIND, DISCOVERY_NAME, Scope, asks_discovery,
-};
+use crate::scope::{DISCOVERY_ACTION, DISCOVERY_KIND, DISCOVERY_NAME, Scope, asks_discovery};
 use crate::{Origin, Registry, RouteLabel};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -104,6 +102,7 @@ async fn issue(
     request_id: String,
 ) -> Result<Response, ApiError> {
     let ctx = Ctx::new(identity, request_id);
+    registry.auth.admit(&ctx.identity)?;
     let scopes = parameters.iter().filter(|(name, _)| name == "scope");
     let texts: Vec<&str> = scopes.map(|(_, value)| value.as_str()).collect();
     let scopes = Scope::parse_all(texts.iter().copied());
@@ -194,7 +193,7 @@ fn refused(refused: Refused) -> ApiError {
         Refused::Internal(error) => ApiError::internal(&error),
         Refused::Malformed => ApiError::new(Code::Unauthorized, "cannot read the credentials"),
         Refused::Password | Refused::Token(_) => {
-            ApiError::new(Code::Unauthorized, "user name or password is not valid")
+            ApiError::new(Code::Unauthorized, "user name or password is not valid").about_a_secret()
         }
     }
 }
