@@ -126,12 +126,18 @@ fn extra_tags(call: &RepositoryCall<'_>, reference: &Reference) -> Result<Vec<Ta
 
 /// The whole body, as long as it is not longer than a manifest may be.
 async fn read_limited(body: Body) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        let words = format!("a manifest may have {MANIFEST_LIMIT} bytes");
+        ApiError::new(Code::ManifestTooLarge, words)
+    };
+    // What is announced is refused before it is sent; what comes is counted all the same.
+    let announced = http_body::Body::size_hint(&body).lower();
+    if usize::try_from(announced).is_ok_and(|length| length > MANIFEST_LIMIT) {
+        return Err(too_large());
+    }
     match Limited::new(body, MANIFEST_LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(
-            Code::ManifestTooLarge,
-            format!("a manifest may have {MANIFEST_LIMIT} bytes"),
-        )),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => {
             Err(ApiError::new(Code::ManifestInvalid, format!("cannot read the manifest: {error}")))
         }

@@ -30,6 +30,7 @@ pub(crate) async fn start(call: &RepositoryCall<'_>, body: Body) -> Result<Respo
     let digest = query.get("digest").map(|text| parse_digest(text)).transpose()?;
     let algorithm = query.get("digest-algorithm").map(|name| parse_algorithm(name)).transpose()?;
     let repository = call.repository_for_push().await?;
+    check_length(call, 0, &body)?;
     if let Some(mount) = &mount
         && try_mount(call, &repository, mount, query.get("from").map(String::as_str)).await?
     {
@@ -58,6 +59,7 @@ pub(crate) async fn append(
 ) -> Result<Response, ApiError> {
     let chunk = chunk(call)?;
     let upload = find(call, id).await?;
+    check_length(call, upload.received(), &body)?;
     let uploads = call.artifacts().uploads();
     let start = chunk.as_ref().map(|chunk| chunk.start);
     let upload = uploads.append(upload, arriving(body, chunk), start).await;
@@ -78,6 +80,7 @@ pub(crate) async fn finish(
     let digest = parse_digest(digest)?;
     let chunk = chunk(call)?;
     let upload = find(call, id).await?;
+    check_length(call, upload.received(), &body)?;
     complete(call, upload, body, chunk, &digest).await
 }
 
@@ -92,6 +95,13 @@ pub(crate) async fn cancel(call: &RepositoryCall<'_>, id: &str) -> Result<Respon
     let upload = find(call, id).await?;
     call.artifacts().uploads().cancel(upload).await.map_err(artifact_error)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Refuses a body that announces more than a blob may have; what comes is counted as well.
+fn check_length(call: &RepositoryCall<'_>, received: u64, body: &Body) -> Result<(), ApiError> {
+    let announced = http_body::Body::size_hint(body).lower();
+    let size = received.saturating_add(announced);
+    call.artifacts().check_blob_size(size).map_err(artifact_error)
 }
 
 /// Which bytes of the blob the body says that it holds.

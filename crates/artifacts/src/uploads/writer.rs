@@ -4,20 +4,25 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use berth_metadata::repos::upload;
-use berth_storage::{PartialObject, StorageErrorKind};
+use berth_storage::{MOST_BETWEEN_SYNCS, PartialObject, StorageErrorKind, Stored};
 use berth_types::{Algorithm, Digest, Hasher, HasherState};
 use bytes::Bytes;
 use futures::Stream;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::ingest::{digest_of_stored, hash, next_chunk};
-use crate::{ArtifactError, Artifacts, Blob};
+use crate::{ArtifactError, ArtifactErrorKind, Artifacts, Blob};
 
 /// How long a request waits for the one before it to leave the upload.
 const WRITER_WAIT: Duration = Duration::from_secs(10);
 
 /// A long stream becomes durable every so many bytes.
 const CHECKPOINT: u64 = 64 * 1024 * 1024;
+
+/// How often a request tries to take an upload that others take as well.
+const ATTEMPTS: u32 = 4;
+
+const _: () = assert!(CHECKPOINT <= MOST_BETWEEN_SYNCS / 2, "the store takes less at a time");
 
 pub(super) struct Writer {
     artifacts: Artifacts,
@@ -31,28 +36,47 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Takes the upload for writing, as it is now.
+    /// Takes the upload for writing, as it is now. Another server's writer that still has it can
+    /// store nothing from now on.
     pub(super) async fn open(
         artifacts: &Artifacts,
         row: upload::Upload,
         expected_start: Option<u64>,
     ) -> Result<Self, ArtifactError> {
         let lock = artifacts.locks.take(&row.upload_id, WRITER_WAIT).await;
-        let lock = lock.ok_or_else(|| ArtifactError::UploadBusy(row.upload_id.clone()))?;
-        let mut session = artifacts.db.read().await?;
-        let current = upload::find(&mut session, &row.upload_id).await?;
-        drop(session);
-        let row = current.ok_or(ArtifactError::UploadUnknown(row.upload_id))?;
-        let received = u64::try_from(row.received)
-            .map_err(|_| ArtifactError::Internal("an upload's offset is negative".to_owned()))?;
-        if expected_start.is_some_and(|start| start != received) {
-            return Err(ArtifactError::UploadRange { received });
+        let mut lock = lock.ok_or_else(|| ArtifactError::UploadBusy(row.upload_id.clone()))?;
+        for _ in 0..ATTEMPTS {
+            let row = current(artifacts, &row.upload_id).await?;
+            let received = offset(&row)?;
+            if expected_start.is_some_and(|start| start != received) {
+                return Err(ArtifactError::UploadRange { received });
+            }
+            let partial = partial_of(&row)?;
+            let hasher = Hasher::restore(&HasherState(row.hash_state.clone())).ok_or_else(|| {
+                ArtifactError::Internal("an upload's hash state is broken".to_owned())
+            })?;
+            let artifacts = artifacts.clone();
+            let mut writer = Self { artifacts, row, partial, hasher, received, _lock: lock };
+            if !writer.artifacts.store.take_up(&mut writer.partial) || writer.store_form().await? {
+                return Ok(writer);
+            }
+            lock = writer._lock;
         }
-        let partial = partial_of(&row)?;
-        let hasher = Hasher::restore(&HasherState(row.hash_state.clone())).ok_or_else(|| {
-            ArtifactError::Internal("an upload's hash state is broken".to_owned())
-        })?;
-        Ok(Self { artifacts: artifacts.clone(), row, partial, hasher, received, _lock: lock })
+        Err(ArtifactError::UploadBusy(row.upload_id))
+    }
+
+    /// Stores the form of the partial object; `false` when another writer has stored one meanwhile.
+    async fn store_form(&mut self) -> Result<bool, ArtifactError> {
+        let before = self.row.updated_at;
+        self.row.partial = to_json(&self.partial)?;
+        // Nothing has come, so it is hardly younger; but it is another state.
+        self.row.updated_at = before + 1;
+        let mut session = self.artifacts.db.begin().await?;
+        if !upload::update(&mut session, &self.row, before).await? {
+            return Ok(false);
+        }
+        session.commit().await?;
+        Ok(true)
     }
 
     /// Hashes by the algorithm that the client's digest has, when nothing was hashed yet.
@@ -82,12 +106,13 @@ impl Writer {
             if chunk.is_empty() {
                 continue;
             }
+            self.artifacts.check_blob_size(self.received + chunk.len() as u64)?;
             hash(&mut self.hasher, &chunk).await;
             self.received += chunk.len() as u64;
             let appended = self.artifacts.store.append(&mut self.partial, chunk).await;
             appended.map_err(|error| self.explain(error))?;
             if self.received - saved >= CHECKPOINT {
-                self.checkpoint().await?;
+                self.save(true).await?;
                 saved = self.received;
             }
         }
@@ -95,22 +120,31 @@ impl Writer {
 
     /// Makes everything received durable, then says so in the row.
     pub(super) async fn checkpoint(&mut self) -> Result<(), ArtifactError> {
-        let before = self.row.received;
+        self.save(false).await
+    }
+
+    async fn save(&mut self, more_to_come: bool) -> Result<(), ArtifactError> {
+        let before = self.row.updated_at;
         let received = i64::try_from(self.received)
             .map_err(|_| ArtifactError::Internal("the upload is too large".to_owned()))?;
-        if received == before {
+        if received == self.row.received {
             return Ok(());
         }
         let synced = self.artifacts.store.sync(&mut self.partial).await;
         synced.map_err(|error| self.explain(error))?;
+        if more_to_come {
+            self.artifacts.store.take_up(&mut self.partial);
+        }
         self.row.partial = to_json(&self.partial)?;
         self.row.received = received;
         self.row.hash_state = self.hasher.save().0;
-        self.row.updated_at = self.artifacts.now();
+        self.row.updated_at = self.artifacts.now().max(before + 1);
         let mut session = self.artifacts.db.begin().await?;
         if !upload::update(&mut session, &self.row, before).await? {
-            // Cancelled, or another process writes to it.
-            return Err(ArtifactError::UploadUnknown(self.row.upload_id.clone()));
+            drop(session);
+            // Cancelled, or another server's request has taken it over.
+            let received = offset(&current(&self.artifacts, &self.row.upload_id).await?)?;
+            return Err(ArtifactError::UploadRange { received });
         }
         session.commit().await?;
         Ok(())
@@ -125,7 +159,7 @@ impl Writer {
     }
 
     /// Verifies the bytes and makes them a blob of the repository.
-    pub(super) async fn finish(self, expected: &Digest) -> Result<Blob, ArtifactError> {
+    pub(super) async fn finish(mut self, expected: &Digest) -> Result<Blob, ArtifactError> {
         let (received, same_algorithm) =
             (self.received, self.hasher.algorithm() == expected.algorithm());
         if same_algorithm {
@@ -135,10 +169,24 @@ impl Writer {
                 return Err(ArtifactError::DigestMismatch { expected: expected.clone(), actual });
             }
         }
+        let quotas = self.artifacts.quotas();
+        if let Err(error) = quotas.admit_blob(&self.row.repo_id, expected, received).await {
+            if error.kind() == ArtifactErrorKind::QuotaExceeded {
+                self.discard().await?;
+            }
+            return Err(error);
+        }
+        if self.row.received > 0 {
+            // Whoever finds the object after a crash finds it by a form of its own length.
+            self.checkpoint().await?;
+        }
         let store = &self.artifacts.store;
         let stored = match store.finish(self.partial).await {
             Ok(stored) => stored,
-            Err(error) => return Err(explain(&self.row, error)),
+            Err(error) if error.kind() == StorageErrorKind::NotFound => {
+                find_finished(&self.artifacts, &self.row, expected).await?
+            }
+            Err(error) => return Err(error.into()),
         };
         let mut problem = (stored.size != received)
             .then_some(ArtifactError::SizeMismatch { expected: received, actual: stored.size });
@@ -156,7 +204,14 @@ impl Writer {
             return Err(problem);
         }
         let row = &self.row;
-        self.artifacts.blobs().adopt(Some(&row.repo_id), expected, stored, Some(row)).await
+        let blobs = self.artifacts.blobs();
+        let blob = blobs.adopt(Some(&row.repo_id), expected, stored, Some(row)).await?;
+        if row.received > 0
+            && let Err(error) = store.tidy(&partial_of(row)?).await
+        {
+            tracing::warn!(upload = row.upload_id, %error, "bytes of a finished upload were left");
+        }
+        Ok(blob)
     }
 
     /// Ends the upload without a blob.
@@ -171,6 +226,34 @@ impl Writer {
     }
 }
 
+/// The upload as it is now.
+async fn current(artifacts: &Artifacts, upload_id: &str) -> Result<upload::Upload, ArtifactError> {
+    let mut session = artifacts.db.read().await?;
+    let row = upload::find(&mut session, upload_id).await?;
+    row.ok_or_else(|| ArtifactError::UploadUnknown(upload_id.to_owned()))
+}
+
+fn offset(row: &upload::Upload) -> Result<u64, ArtifactError> {
+    u64::try_from(row.received)
+        .map_err(|_| ArtifactError::Internal("an upload's offset is negative".to_owned()))
+}
+
+/// The object that a request made of the upload before it died without a commit.
+async fn find_finished(
+    artifacts: &Artifacts,
+    row: &upload::Upload,
+    expected: &Digest,
+) -> Result<Stored, ArtifactError> {
+    let found = artifacts.store.finished(&partial_of(row)?).await?;
+    let unknown = || ArtifactError::UploadUnknown(row.upload_id.clone());
+    let stored = found.filter(|stored| i64::try_from(stored.size) == Ok(row.received));
+    let stored = stored.ok_or_else(unknown)?;
+    let (range, algorithm) = (0..stored.size, expected.algorithm());
+    let store = artifacts.store.as_ref();
+    let actual = digest_of_stored(store, &stored.key, range, algorithm).await?;
+    if actual == *expected { Ok(stored) } else { Err(unknown()) }
+}
+
 /// Bytes that are gone (finished by a request that died before its commit) cannot be continued.
 fn explain(row: &upload::Upload, error: berth_storage::StorageError) -> ArtifactError {
     match error.kind() {
@@ -182,7 +265,7 @@ fn explain(row: &upload::Upload, error: berth_storage::StorageError) -> Artifact
 /// Removes the row of an upload.
 async fn forget(artifacts: &Artifacts, row: &upload::Upload) -> Result<(), ArtifactError> {
     let mut session = artifacts.db.begin().await?;
-    if !upload::delete(&mut session, &row.upload_id).await? {
+    if !upload::delete(&mut session, row).await? {
         return Err(ArtifactError::UploadUnknown(row.upload_id.clone()));
     }
     session.commit().await?;
