@@ -52,9 +52,10 @@ impl Writer {
                 return Err(ArtifactError::UploadRange { received });
             }
             let partial = partial_of(&row)?;
-            let hasher = Hasher::restore(&HasherState(row.hash_state.clone())).ok_or_else(|| {
-                ArtifactError::Internal("an upload's hash state is broken".to_owned())
-            })?;
+            let hasher =
+                Hasher::restore(&HasherState(row.hash_state.clone())).ok_or_else(|| {
+                    ArtifactError::Internal("an upload's hash state is broken".to_owned())
+                })?;
             let artifacts = artifacts.clone();
             let mut writer = Self { artifacts, row, partial, hasher, received, _lock: lock };
             if !writer.artifacts.store.take_up(&mut writer.partial) || writer.store_form().await? {

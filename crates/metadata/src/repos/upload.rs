@@ -17,6 +17,7 @@ pub struct Upload {
     /// State of the digest over the received bytes.
     pub hash_state: Vec<u8>,
     pub created_at: Millis,
+    /// When it last moved. Later at each writing, so that it tells one state from another.
     pub updated_at: Millis,
 }
 
@@ -30,8 +31,8 @@ const INSERT: &str =
     concat!("INSERT INTO upload (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
 const FIND: &str = concat!("SELECT ", columns!(), " FROM upload WHERE upload_id = $1");
 const UPDATE: &str = "UPDATE upload SET partial = $3, received = $4, hash_state = $5, \
-    updated_at = $6 WHERE upload_id = $1 AND received = $2";
-const DELETE: &str = "DELETE FROM upload WHERE upload_id = $1";
+    updated_at = $6 WHERE upload_id = $1 AND updated_at = $2";
+const DELETE: &str = "DELETE FROM upload WHERE upload_id = $1 AND updated_at = $2";
 const STALE: &str = concat!(
     "SELECT ",
     columns!(),
@@ -73,16 +74,16 @@ pub async fn find(session: &mut Session, upload_id: &str) -> Result<Option<Uploa
     session.fetch_optional(FIND, args![upload_id]).await?.as_ref().map(read).transpose()
 }
 
-/// Writes the new state of an upload that stood at `received_before`; `false` when it is gone or
+/// Writes the new state of an upload that last moved at `moved_before`; `false` when it is gone or
 /// another request moved it meanwhile.
 pub async fn update(
     session: &mut Session,
     upload: &Upload,
-    received_before: i64,
+    moved_before: Millis,
 ) -> Result<bool, DbError> {
     let args = args![
         &upload.upload_id,
-        received_before,
+        moved_before,
         &upload.partial,
         upload.received,
         &upload.hash_state,
@@ -91,9 +92,10 @@ pub async fn update(
     Ok(session.execute(UPDATE, args).await? == 1)
 }
 
-/// `false` when there was none: somebody else finished or cancelled it.
-pub async fn delete(session: &mut Session, upload_id: &str) -> Result<bool, DbError> {
-    Ok(session.execute(DELETE, args![upload_id]).await? == 1)
+/// Deletes an upload that is as it was read; `false` when it is not: somebody else moved, finished
+/// or cancelled it.
+pub async fn delete(session: &mut Session, upload: &Upload) -> Result<bool, DbError> {
+    Ok(session.execute(DELETE, args![&upload.upload_id, upload.updated_at]).await? == 1)
 }
 
 /// At most `limit` uploads that last moved before `before`, oldest first.
@@ -114,7 +116,7 @@ pub async fn delete_stale(
 ) -> Result<Vec<Upload>, DbError> {
     let mut deleted = Vec::new();
     for upload in stale(session, before, limit).await? {
-        if delete(session, &upload.upload_id).await? {
+        if delete(session, &upload).await? {
             deleted.push(upload);
         }
     }

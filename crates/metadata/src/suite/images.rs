@@ -217,10 +217,10 @@ pub(crate) async fn uploads(place: &Place) {
     row.partial = "{\"more\":true}".into();
     row.hash_state = vec![3];
     row.updated_at = 30;
-    assert!(uploads::update(&mut session, &row, 0).await.expect("update"));
+    assert!(uploads::update(&mut session, &row, 10).await.expect("update"));
     let mut late = row.clone();
     late.received = 5;
-    assert!(!uploads::update(&mut session, &late, 0).await.expect("update"), "it has moved on");
+    assert!(!uploads::update(&mut session, &late, 10).await.expect("update"), "it has moved on");
     assert_eq!(uploads::find(&mut session, "u1").await.expect("find"), Some(row.clone()));
 
     let all = uploads::by_repository(&mut session, "crr-1", 9).await.expect("by repository");
@@ -228,9 +228,12 @@ pub(crate) async fn uploads(place: &Place) {
     let stale = uploads::delete_stale(&mut session, 30, 9).await.expect("delete");
     assert_eq!(stale, [upload("u2", 20)]);
     assert_eq!(uploads::find(&mut session, "u2").await.expect("find"), None);
-    assert!(uploads::delete(&mut session, "u1").await.expect("delete"));
-    assert!(!uploads::delete(&mut session, "u1").await.expect("delete"));
-    assert!(!uploads::update(&mut session, &row, row.received).await.expect("update"));
+    assert!(blobs::is_key_used(&mut session, "more").await.expect("used"), "by the upload");
+    assert!(!uploads::delete(&mut session, &upload("u1", 10)).await.expect("delete"), "it moved");
+    assert!(uploads::delete(&mut session, &row).await.expect("delete"));
+    assert!(!uploads::delete(&mut session, &row).await.expect("delete"));
+    assert!(!uploads::update(&mut session, &row, row.updated_at).await.expect("update"));
+    assert!(!blobs::is_key_used(&mut session, "more").await.expect("used"));
 }
 
 pub(crate) async fn a_deleted_repository_takes_its_own_along(place: &Place) {
