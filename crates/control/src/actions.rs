@@ -7,6 +7,7 @@ pub(crate) mod artifact_subscription_task;
 pub(crate) mod authorization_token;
 pub(crate) mod endpoint;
 pub(crate) mod instance;
+pub(crate) mod instance_usage;
 pub(crate) mod namespace;
 pub(crate) mod repository;
 pub(crate) mod tag;

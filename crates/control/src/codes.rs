@@ -43,6 +43,8 @@ macro_rules! codes {
 codes! {
     INSTANCE_NOT_EXIST = "INSTANCE_NOT_EXIST", 200, Acr,
         "The account has no instance of that id.";
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED", 200, Berth,
+        "The instance holds as much as its quota allows.";
     NAMESPACE_NOT_EXIST = "NAMESPACE_NOT_EXIST", 200, Acr,
         "The instance has no such namespace.";
     NAMESPACE_ALREADY_EXIST = "NAMESPACE_ALREADY_EXIST", 200, Berth,

@@ -187,6 +187,7 @@ impl From<ArtifactError> for ApiError {
             Kind::TagImmutable => codes::REPO_TAG_IMMUTABLE,
             Kind::ManifestUnknown => codes::MANIFEST_NOT_EXIST,
             Kind::BlobInUse | Kind::UploadBusy => codes::OPERATION_CONFLICT,
+            Kind::QuotaExceeded => codes::QUOTA_EXCEEDED,
             Kind::NameInvalid => return Self::invalid("Name", error.to_string()),
             Kind::Transient => {
                 tracing::warn!(%error, "the database is not available");
@@ -202,6 +203,7 @@ impl From<ArtifactError> for ApiError {
             | Kind::UploadBroken
             | Kind::DigestInvalid
             | Kind::SizeInvalid
+            | Kind::BlobTooLarge
             | Kind::Internal => return Self::internal(error),
         };
         match code.status {

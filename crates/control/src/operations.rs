@@ -20,6 +20,7 @@ use crate::actions::artifact_subscription_task::{
 use crate::actions::authorization_token::GetAuthorizationToken;
 use crate::actions::endpoint::{GetInstanceEndpoint, ListInstanceEndpoint};
 use crate::actions::instance::{GetInstance, ListInstance};
+use crate::actions::instance_usage::{GetInstanceUsage, UpdateInstanceQuota};
 use crate::actions::namespace::{
     CreateNamespace, DeleteNamespace, GetNamespace, ListNamespace, UpdateNamespace,
 };
@@ -56,6 +57,10 @@ static OPERATIONS: &[Operation] = table! {
         "Reads an instance.";
     acr ListInstance BOTH "cr:ListInstance" Extent::Instances,
         "Lists the instances of the account.";
+    acr GetInstanceUsage BOTH "cr:GetInstanceUsage" Extent::Instance,
+        "Reads what an instance holds and may hold.";
+    extension UpdateInstanceQuota POST "cr:UpdateInstanceQuota" Extent::Instance,
+        "Changes what an instance may hold; what is left out stays.";
     acr GetInstanceEndpoint BOTH "cr:GetInstanceEndpoint" Extent::Instance,
         "Reads an access entry of an instance: its host names and who may come in.";
     acr ListInstanceEndpoint BOTH "cr:ListInstanceEndpoint" Extent::Instance,

@@ -13,17 +13,18 @@ pub(crate) fn artifact_error(error: ArtifactError) -> ApiError {
         }
         Kind::NameInvalid => Code::NameInvalid,
         Kind::TagNotFound | Kind::ManifestUnknown => Code::ManifestUnknown,
-        Kind::TagImmutable | Kind::BlobInUse => Code::Denied,
+        Kind::TagImmutable | Kind::BlobInUse | Kind::QuotaExceeded => Code::Denied,
         Kind::NamespaceExists | Kind::RepositoryExists | Kind::Transient => Code::Unavailable,
         Kind::ManifestInvalid => Code::ManifestInvalid,
         Kind::ManifestTooLarge => Code::ManifestTooLarge,
         Kind::ManifestBlobUnknown => Code::ManifestBlobUnknown,
         Kind::BlobUnknown => Code::BlobUnknown,
         Kind::UploadUnknown => Code::BlobUploadUnknown,
-        Kind::UploadRange => Code::RangeInvalid,
+        Kind::UploadRange => Code::ChunkRange,
         Kind::UploadBusy | Kind::UploadBroken => Code::BlobUploadInvalid,
         Kind::DigestInvalid => Code::DigestInvalid,
         Kind::SizeInvalid => Code::SizeInvalid,
+        Kind::BlobTooLarge => Code::BlobTooLarge,
         Kind::Internal => return ApiError::internal(&error),
     };
     let answer = ApiError::new(code, error.to_string());

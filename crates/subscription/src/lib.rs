@@ -21,6 +21,7 @@ mod provider;
 mod rules;
 mod schedule;
 mod select;
+mod source;
 mod subscription;
 mod summary;
 mod tasks;

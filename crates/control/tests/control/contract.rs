@@ -43,6 +43,7 @@ fn every_operation_of_the_contract_is_in_the_table() {
     assert_eq!(
         names,
         [
+            "UpdateInstanceQuota",
             "CreateArtifactBuildTask",
             "ListArtifactBuildTask",
             "CancelArtifactSubscriptionTask",

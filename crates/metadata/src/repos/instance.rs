@@ -47,6 +47,8 @@ const LIST: &str = concat!(
 
 const FIND_QUOTA: &str = "SELECT storage_quota, namespace_quota, repository_quota \
     FROM instance WHERE instance_id = $1";
+const FIND_STORAGE_QUOTA: &str = "SELECT i.instance_id, i.storage_quota FROM repository r \
+    JOIN instance i ON i.instance_id = r.instance_id WHERE r.repo_id = $1";
 const SET_QUOTA: &str = "UPDATE instance SET storage_quota = $2, namespace_quota = $3, \
     repository_quota = $4 WHERE instance_id = $1";
 // Not FOR UPDATE: that would keep every row waiting that refers to the instance.
@@ -61,6 +63,7 @@ pub const STATEMENTS: &[&str] = &[
     COUNT,
     LIST,
     FIND_QUOTA,
+    FIND_STORAGE_QUOTA,
     SET_QUOTA,
     COUNT_NAMESPACES,
     COUNT_REPOSITORIES,
@@ -131,6 +134,17 @@ pub async fn find_quota(
         namespaces: row.opt_int("namespace_quota")?,
         repositories: row.opt_int("repository_quota")?,
     }))
+}
+
+/// A repository's instance and its quota of bytes.
+pub async fn find_storage_quota(
+    session: &mut Session,
+    repo_id: &str,
+) -> Result<Option<(String, Option<i64>)>, DbError> {
+    let Some(row) = session.fetch_optional(FIND_STORAGE_QUOTA, args![repo_id]).await? else {
+        return Ok(None);
+    };
+    Ok(Some((row.text("instance_id")?, row.opt_int("storage_quota")?)))
 }
 
 /// `false` when there is no such instance.

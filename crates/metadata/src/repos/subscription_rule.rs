@@ -34,6 +34,8 @@ const FIND: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 AND r
 const FIND_BY_ID: &str = "SELECT * FROM subscription_rule WHERE rule_id = $1";
 const LIST: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 \
     ORDER BY created_at DESC, rule_id DESC LIMIT $2 OFFSET $3";
+const OF_TARGET: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 \
+    AND namespace_name = $2 AND repo_name = $3 ORDER BY created_at DESC, rule_id DESC LIMIT $4";
 const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_rule WHERE instance_id = $1";
 const UPDATE: &str = "UPDATE subscription_rule SET namespace_name = $3, repo_name = $4, \
     source_provider = $5, source_domain = $6, source_namespace_name = $7, source_repo_name = $8, \
@@ -42,7 +44,7 @@ const UPDATE: &str = "UPDATE subscription_rule SET namespace_name = $3, repo_nam
 const DELETE: &str = "DELETE FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
 
 /// Every statement of this file.
-pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_ID, LIST, COUNT, UPDATE, DELETE];
+pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_ID, LIST, OF_TARGET, COUNT, UPDATE, DELETE];
 
 pub async fn insert(session: &mut Session, rule: &SubscriptionRule) -> Result<(), DbError> {
     let values = args![
@@ -93,6 +95,18 @@ pub async fn list(
     let values = args![instance_id, page.limit(), page.offset()];
     let rows = session.fetch_all(LIST, values).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+}
+
+/// At most `limit` of the rules that fill a repository, newest first.
+pub async fn of_target(
+    session: &mut Session,
+    instance_id: &str,
+    namespace_name: &str,
+    repo_name: &str,
+    limit: i64,
+) -> Result<Vec<SubscriptionRule>, DbError> {
+    let values = args![instance_id, namespace_name, repo_name, limit];
+    session.fetch_all(OF_TARGET, values).await?.iter().map(read).collect()
 }
 
 /// Writes everything that may change (not ids and birth); `false` when the rule is gone.

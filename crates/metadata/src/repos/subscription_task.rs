@@ -66,13 +66,16 @@ const LIST: &str = joined!(
 );
 const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_task \
     WHERE instance_id = $1 AND ($2 = '' OR rule_id = $2)";
+const RULES_OF_TARGET: &str = "SELECT rule FROM subscription_task WHERE instance_id = $1 \
+    AND namespace_name = $2 AND repo_name = $3 ORDER BY created_at DESC, task_id DESC LIMIT $4";
 const SET_COUNTS: &str = "UPDATE subscription_task SET tag_total_count = $2, \
     tag_subscription_count = $3 WHERE task_id = $1";
 const SET_RESULT: &str =
     "UPDATE subscription_task SET result = $2, message = $3 WHERE task_id = $1";
 
 /// Every statement of this file.
-pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_ID, LIST, COUNT, SET_COUNTS, SET_RESULT];
+pub const STATEMENTS: &[&str] =
+    &[INSERT, FIND, FIND_BY_ID, LIST, COUNT, RULES_OF_TARGET, SET_COUNTS, SET_RESULT];
 
 /// Inserts the row beside its `task` row, in the same transaction.
 pub async fn insert(session: &mut Session, task: &SubscriptionTask) -> Result<(), DbError> {
@@ -169,4 +172,18 @@ fn read(row: &Row) -> Result<SubscriptionTaskRow, DbError> {
         started_at: row.opt_int("started_at")?,
         finished_at: row.opt_int("finished_at")?,
     })
+}
+
+/// The rules, as JSON, of at most `limit` runs that filled a repository, newest first: also of rules
+/// that are gone.
+pub async fn rules_of_target(
+    session: &mut Session,
+    instance_id: &str,
+    namespace_name: &str,
+    repo_name: &str,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    let values = args![instance_id, namespace_name, repo_name, limit];
+    let rows = session.fetch_all(RULES_OF_TARGET, values).await?;
+    rows.iter().map(|row| row.text("rule")).collect()
 }

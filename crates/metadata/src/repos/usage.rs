@@ -24,7 +24,7 @@ pub struct Total {
 }
 
 /// Rows that one [`fold`] takes at most.
-const MOST: i64 = 10_000;
+pub const MOST_FOLDED: u64 = 10_000;
 
 const RECORD: &str = "INSERT INTO usage_change (change_id, instance_id, bytes) \
     SELECT $1, r.instance_id, b.size * $4 FROM repository r, blob b \
@@ -100,7 +100,9 @@ pub async fn fold(session: &mut Session, instance_id: &str) -> Result<u64, DbErr
         Engine::Sqlite => TAKE_SQLITE,
         Engine::Postgres => TAKE_POSTGRES,
     };
-    let rows = session.fetch_all(take, args![instance_id, MOST]).await?;
+    let rows = session
+        .fetch_all(take, args![instance_id, i64::try_from(MOST_FOLDED).unwrap_or(i64::MAX)])
+        .await?;
     if rows.is_empty() {
         return Ok(0);
     }

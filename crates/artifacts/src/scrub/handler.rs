@@ -1,0 +1,51 @@
+//! A pass as a task.
+
+use async_trait::async_trait;
+use berth_tasks::{Handler, TaskFailure, TaskHandle};
+use serde_json::json;
+
+use super::{Scrub, ScrubProgress, ScrubWatch};
+
+#[async_trait]
+impl Handler for Scrub {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    async fn run(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
+        let stop = task.cancelled();
+        // What was found until then is written down; the next pass goes on from there.
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                return Err(task.check().err().unwrap_or(TaskFailure::Canceled));
+            }
+            done = Scrub::run(self, task) => done,
+        };
+        done.map_err(|error| TaskFailure::Transient(error.to_string()))?;
+        task.complete(task.fenced().await?).await
+    }
+}
+
+#[async_trait]
+impl ScrubWatch for TaskHandle {
+    async fn log(&self, line: String) {
+        Self::log(self, line).await;
+    }
+
+    fn progress(&self, progress: ScrubProgress<'_>) {
+        let report = progress.report;
+        Self::progress(
+            self,
+            json!({
+                "Blobs": report.blobs,
+                "BlobsTotal": progress.blobs_total,
+                "Bytes": report.bytes,
+                "BytesTotal": progress.bytes_total,
+                "Damaged": report.damaged,
+                "Repaired": report.repaired,
+                "Unread": report.unread,
+            }),
+        );
+    }
+}
