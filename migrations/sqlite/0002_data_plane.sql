@@ -12,6 +12,9 @@ CREATE INDEX repository_blob_review ON repository_blob (review_after) WHERE revi
 CREATE INDEX blob_review ON blob (review_after) WHERE review_after IS NOT NULL;
 CREATE INDEX manifest_review ON manifest (review_after) WHERE review_after IS NOT NULL;
 
+-- Whose object is it?
+CREATE INDEX blob_by_key ON blob (storage_key);
+
 -- Objects whose rows are gone and whose bytes are to be removed.
 CREATE TABLE object_removal (
   storage_key TEXT PRIMARY KEY,

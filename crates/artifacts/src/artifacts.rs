@@ -6,19 +6,36 @@ use berth_metadata::Db;
 use berth_storage::BlobStore;
 use berth_types::{Clock, Millis};
 
+use crate::cache::Cache;
+use crate::integrity::Examinations;
 use crate::locks::Locks;
-use crate::{Blobs, Instances, Manifests, Namespaces, PushListener, Repositories, Tags, Uploads};
+use crate::quota::StorageLimits;
+use crate::{
+    ArtifactError, Blobs, Gc, GcConfig, Instances, Lookups, Manifests, Namespaces, PushListener,
+    QuotaDefaults, Quotas, Repositories, Tags, Uploads,
+};
 
 /// What an operator may limit.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Whether the first push into an unknown namespace makes it.
     pub auto_create_namespace: bool,
+    /// Bytes of the largest blob.
+    pub max_blob: u64,
+    /// Bytes of manifests, tags and links that are remembered between requests.
+    pub cache_memory: usize,
+    /// Quotas of instances that have none of their own.
+    pub quota: QuotaDefaults,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { auto_create_namespace: true }
+        Self {
+            auto_create_namespace: true,
+            max_blob: u64::MAX,
+            cache_memory: 16 << 20,
+            quota: QuotaDefaults::default(),
+        }
     }
 }
 
@@ -29,19 +46,29 @@ pub struct Artifacts {
     pub store: Arc<dyn BlobStore>,
     pub clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) gc: GcConfig,
     pub(crate) listeners: Vec<Arc<dyn PushListener>>,
     pub(crate) locks: Arc<Locks>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) examinations: Arc<Examinations>,
+    pub(crate) storage_limits: Arc<StorageLimits>,
 }
 
 impl Artifacts {
     pub fn new(db: Db, store: Arc<dyn BlobStore>, clock: Arc<dyn Clock>) -> Self {
+        let limits = Limits::default();
+        let cache = Arc::new(Cache::new(db.clone(), limits.cache_memory));
         Self {
             db,
             store,
             clock,
-            limits: Limits::default(),
+            limits,
+            gc: GcConfig::default(),
             listeners: Vec::new(),
             locks: Arc::default(),
+            cache,
+            examinations: Arc::default(),
+            storage_limits: Arc::default(),
         }
     }
 
@@ -54,8 +81,32 @@ impl Artifacts {
 
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.cache = Arc::new(Cache::new(self.db.clone(), limits.cache_memory));
         self.limits = limits;
         self
+    }
+
+    #[must_use]
+    pub fn with_gc(mut self, config: GcConfig) -> Self {
+        self.gc = config;
+        self
+    }
+
+    pub fn gc(&self) -> Gc<'_> {
+        Gc(self)
+    }
+
+    pub fn lookups(&self) -> Lookups<'_> {
+        Lookups(self)
+    }
+
+    /// Whether a blob may have so many bytes.
+    ///
+    /// # Errors
+    /// `BlobTooLarge`.
+    pub fn check_blob_size(&self, size: u64) -> Result<(), ArtifactError> {
+        let limit = self.limits.max_blob;
+        if size > limit { Err(ArtifactError::BlobTooLarge { limit }) } else { Ok(()) }
     }
 
     pub fn instances(&self) -> Instances<'_> {
@@ -76,6 +127,10 @@ impl Artifacts {
 
     pub fn blobs(&self) -> Blobs<'_> {
         Blobs(self)
+    }
+
+    pub fn quotas(&self) -> Quotas<'_> {
+        Quotas(self)
     }
 
     pub fn manifests(&self) -> Manifests<'_> {

@@ -33,6 +33,9 @@ pub enum ArtifactErrorKind {
     UploadBroken,
     DigestInvalid,
     SizeInvalid,
+    BlobTooLarge,
+    /// The instance may not hold more.
+    QuotaExceeded,
     NameInvalid,
     /// The same request may succeed when repeated.
     Transient,
@@ -79,14 +82,24 @@ pub enum ArtifactError {
     UploadBroken { received: u64, reason: String },
     #[error("content has digest {actual}, not {expected}")]
     DigestMismatch { expected: Digest, actual: Digest },
+    #[error("a blob may have {limit} bytes")]
+    BlobTooLarge { limit: u64 },
     #[error("content has {actual} bytes, not {expected}")]
     SizeMismatch { expected: u64, actual: u64 },
+    #[error(
+        "instance `{instance_id}` holds {used} bytes and may hold {quota}: {asked} more do not fit"
+    )]
+    StorageQuota { instance_id: String, used: u64, quota: u64, asked: u64 },
+    #[error("instance `{instance_id}` has {used} {what} and may have {quota}")]
+    CountQuota { instance_id: String, what: &'static str, used: u64, quota: u64 },
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("`{0}` is not a valid namespace name")]
     NamespaceName(String),
     #[error("after a push: {0}")]
     Listener(String),
+    #[error("it was told to stop")]
+    Stopped,
     #[error(transparent)]
     Database(#[from] DbError),
     #[error(transparent)]
@@ -118,7 +131,10 @@ impl ArtifactError {
             Self::UploadBroken { .. } => Kind::UploadBroken,
             Self::DigestMismatch { .. } => Kind::DigestInvalid,
             Self::SizeMismatch { .. } => Kind::SizeInvalid,
+            Self::BlobTooLarge { .. } => Kind::BlobTooLarge,
+            Self::StorageQuota { .. } | Self::CountQuota { .. } => Kind::QuotaExceeded,
             Self::Name(_) | Self::NamespaceName(_) => Kind::NameInvalid,
+            Self::Stopped => Kind::Transient,
             Self::Database(error) if error.is_transient() => Kind::Transient,
             Self::Listener(_) | Self::Database(_) | Self::Storage(_) | Self::Internal(_) => {
                 Kind::Internal

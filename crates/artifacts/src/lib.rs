@@ -11,16 +11,22 @@
 
 mod artifacts;
 mod blobs;
+mod cache;
 mod derived;
 mod error;
+mod gc;
 mod holders;
 mod ingest;
 mod instances;
+mod integrity;
 mod listener;
 mod locks;
+mod lookups;
 mod manifests;
 mod namespaces;
+mod quota;
 mod repositories;
+mod scrub;
 mod tags;
 mod uploads;
 mod visibility;
@@ -34,13 +40,17 @@ pub use berth_metadata::repos::repository::{Repository, RepositoryFilter};
 pub use blobs::Blobs;
 pub use derived::is_derived_tag;
 pub use error::{ArtifactError, ArtifactErrorKind};
+pub use gc::{Gc, GcAudit, GcConfig, GcItem, GcReport, GcStage, GcWatch};
 pub use instances::Instances;
 pub use listener::{PushListener, TagPush};
+pub use lookups::{InRepository, Lookups, Promise};
 pub use manifests::{
     Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage, StoredManifest,
 };
 pub use namespaces::{NamespaceChanges, Namespaces, NewNamespace};
+pub use quota::{InstanceUsage, Measure, QuotaChange, QuotaChanges, QuotaDefaults, Quotas};
 pub use repositories::{NewRepository, Repositories, RepositoryChanges};
+pub use scrub::{BlobSource, Repair, Scrub, ScrubProgress, ScrubReport, ScrubWatch, count_damaged};
 pub use tags::{TagInfo, Tags};
 pub use uploads::{Upload, Uploads};
 pub use visibility::RepoType;

@@ -80,7 +80,8 @@ impl Manifests<'_> {
         let mut session = self.0.db.begin().await?;
         repository::lock(&mut session, repo_id).await?;
         let tags = tag::delete_by_digest(&mut session, repo_id, digest).await?;
-        if !manifest::delete(&mut session, repo_id, digest).await? {
+        let review_after = self.0.review_time();
+        if !manifest::delete(&mut session, repo_id, digest, review_after).await? {
             return Err(ArtifactError::ManifestUnknown(digest.to_string()));
         }
         session.commit().await?;

@@ -2,7 +2,7 @@
 
 use berth_metadata::repos::namespace::Namespace;
 use berth_metadata::repos::repository::{Repository, RepositoryFilter};
-use berth_metadata::repos::{namespace, repository, upload};
+use berth_metadata::repos::{manifest, namespace, repository, upload};
 use berth_metadata::{Page, Session};
 use berth_types::{Ctx, RepoName, id};
 
@@ -20,6 +20,8 @@ pub struct NewRepository {
     pub detail: String,
     /// `MANUAL` or `AUTO`; `None` is `MANUAL`.
     pub build_type: Option<String>,
+    /// Days that a manifest without a tag is kept; `None` keeps it for ever.
+    pub untagged_days: Option<i64>,
 }
 
 /// What to change; `None` leaves as it is.
@@ -29,6 +31,9 @@ pub struct RepositoryChanges {
     pub tag_immutability: Option<bool>,
     pub summary: Option<String>,
     pub detail: Option<String>,
+    /// Days that a manifest without a tag is kept, counted from now on; `Some(None)` keeps it for
+    /// ever.
+    pub untagged_days: Option<Option<i64>>,
 }
 
 /// Repositories of instances.
@@ -66,6 +71,7 @@ impl Repositories<'_> {
         if repository::find(session, &owner.instance_id, &full_name).await?.is_some() {
             return Err(exists());
         }
+        self.0.quotas().admit_repository(session, &owner.instance_id).await?;
         let now = self.0.now();
         let repo_type = match new.repo_type {
             Some(repo_type) => repo_type.to_string(),
@@ -83,6 +89,7 @@ impl Repositories<'_> {
             summary: new.summary,
             detail: new.detail,
             build_type: new.build_type.unwrap_or_else(|| "MANUAL".to_owned()),
+            untagged_days: new.untagged_days,
             created_at: now,
             modified_at: now,
         };
@@ -173,6 +180,13 @@ impl Repositories<'_> {
         if let Some(detail) = changes.detail {
             row.detail = detail;
         }
+        if let Some(days) = changes.untagged_days
+            && days != row.untagged_days
+        {
+            row.untagged_days = days;
+            let review_after = self.0.untagged_review_time(&row);
+            manifest::review_all(&mut session, repo_id, review_after).await?;
+        }
         row.modified_at = self.0.now();
         repository::update(&mut session, &row).await?;
         session.commit().await?;
@@ -210,7 +224,7 @@ impl Repositories<'_> {
         for listener in &self.0.listeners {
             listener.repository_deleted(session, row).await?;
         }
-        repository::delete(session, &row.repo_id).await?;
+        repository::delete(session, &row.repo_id, self.0.review_time()).await?;
         Ok(uploads)
     }
 
@@ -266,6 +280,7 @@ impl Repositories<'_> {
                     default_tag_immutability: false,
                     build_rule_parameters: None,
                 };
+                self.0.quotas().admit_namespace(&mut session, instance_id).await?;
                 create_namespace_in(&mut session, instance_id, new, self.0.now()).await?
             }
             None => return Err(ArtifactError::NamespaceNotFound(name.namespace().to_owned())),

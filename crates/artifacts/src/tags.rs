@@ -99,8 +99,9 @@ impl Tags<'_> {
     ) -> Result<(), ArtifactError> {
         let repo_id = &repository.repo_id;
         let mut session = self.0.db.begin().await?;
-        repository::lock(&mut session, repo_id).await?;
-        if !tag::delete(&mut session, repo_id, name).await? {
+        let locked = repository::lock(&mut session, repo_id).await?;
+        let review_after = self.0.untagged_review_time(locked.as_ref().unwrap_or(repository));
+        if !tag::delete(&mut session, repo_id, name, review_after).await? {
             return Err(ArtifactError::TagNotFound(name.to_string()));
         }
         session.commit().await?;

@@ -57,14 +57,7 @@ impl TaskStore {
                 other => other?,
             }
         }
-        let mut session = artifacts.db.begin().await?;
-        let Some(blob) = blob::find(&mut session, digest).await? else { return Ok(()) };
-        match blob::delete(&mut session, digest).await {
-            Ok(_) => session.commit().await?,
-            Err(error) if error.is_conflict() => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(artifacts.store.delete(&blob.storage_key).await?)
+        artifacts.gc().discard(digest).await
     }
 
     fn note_added(&self, chain: Option<&str>, digest: &Digest) {
@@ -112,12 +105,21 @@ impl TaskStore {
         let mut session = artifacts.db.read().await.map_err(StoreError::transient)?;
         let found =
             converted_layer::find(&mut session, chain).await.map_err(StoreError::transient)?;
-        let Some((digest, size)) = found else { return Ok(None) };
+        let Some((digest, expected)) = found else { return Ok(None) };
         let blob = blob::find(&mut session, &digest).await.map_err(StoreError::transient)?;
-        let Some(blob) = blob else { return Ok(None) };
+        drop(session);
+        let Some(blob) = blob.filter(|blob| blob.damaged_at.is_none()) else { return Ok(None) };
         let whole = artifacts.store.stat(&blob.storage_key).await.ok().map(|stat| stat.size);
-        let expected = u64::try_from(size).ok();
-        Ok(whole.filter(|_| whole == expected).map(|size| TargetLayer { digest, size }))
+        let Some(size) = whole.filter(|size| i64::try_from(*size) == Ok(expected)) else {
+            return Ok(None);
+        };
+        // From here on the collector leaves it to this build, unless it was faster.
+        let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
+        let now = self.builder.now();
+        let kept = converted_layer::touch(&mut session, chain, &digest, now).await;
+        let kept = kept.map_err(StoreError::transient)?;
+        session.commit().await.map_err(StoreError::transient)?;
+        Ok(kept.then_some(TargetLayer { digest, size }))
     }
 }
 

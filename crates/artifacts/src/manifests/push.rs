@@ -93,6 +93,7 @@ impl Manifests<'_> {
             image_size,
             layer_count,
             created_at: self.0.now(),
+            review_after: Some(self.0.untagged_review_time(&repository)),
         };
         if !manifest::insert(session, &row, &references).await? {
             self.check_again(session, &row).await?;
@@ -162,7 +163,8 @@ impl Manifests<'_> {
         }
         let derived_from = options.derived_from.as_ref();
         let source = derived_from.map(Tag::as_str);
-        tag::upsert(session, repo_id, name, &row.digest, source, self.0.now()).await?;
+        let (now, review_after) = (self.0.now(), self.0.untagged_review_time(repository));
+        tag::upsert(session, repo_id, name, &row.digest, source, now, review_after).await?;
         let push = TagPush {
             instance_id: repository.instance_id.clone(),
             repository: repository.clone(),

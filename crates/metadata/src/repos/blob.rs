@@ -43,6 +43,8 @@ macro_rules! columns {
 
 const FIND: &str =
     concat!("SELECT ", columns!(), ", b.review_after FROM blob b WHERE b.digest = $1");
+const LOCK: &str =
+    concat!("SELECT ", columns!(), ", b.review_after FROM blob b WHERE b.digest = $1 FOR UPDATE");
 const INSERT: &str = "INSERT INTO blob \
     (digest, storage_key, size, stamp, created_at, review_after, damaged_at) \
     SELECT $1, $2, $3, $4, $5, $6, $7 \
@@ -67,7 +69,9 @@ const FIND_IN_REPO: &str = concat!(
     ", r.review_after FROM repository_blob r JOIN blob b ON b.digest = r.digest \
      WHERE r.repo_id = $1 AND r.digest = $2 AND b.damaged_at IS NULL"
 );
-const IS_KEY_USED: &str = "SELECT 1 AS one FROM blob WHERE storage_key = $1";
+/// An upload names the object that it becomes: whoever finishes it may die before the blob's row.
+const IS_KEY_USED: &str = "SELECT 1 AS one FROM blob WHERE storage_key = $1 \
+    UNION ALL SELECT 1 AS one FROM upload WHERE partial LIKE '%' || $1 || '%' LIMIT 1";
 const DELETE: &str = "DELETE FROM blob WHERE digest = $1";
 const REPLACE: &str = "UPDATE blob SET storage_key = $3, size = $4, stamp = $5, \
     damaged_at = NULL, scrubbed_at = NULL WHERE digest = $1 AND storage_key = $2 \
@@ -89,9 +93,9 @@ pub const STATEMENTS: &[&str] = &[
     REPLACE,
 ];
 /// Statements that only PostgreSQL knows.
-pub const POSTGRES_STATEMENTS: &[&str] = &[HOLD];
+pub const POSTGRES_STATEMENTS: &[&str] = &[HOLD, LOCK];
 
-fn read(row: &Row) -> Result<Blob, DbError> {
+pub(super) fn read(row: &Row) -> Result<Blob, DbError> {
     Ok(Blob {
         digest: row.parse("digest")?,
         storage_key: row.text("storage_key")?,
@@ -106,6 +110,16 @@ fn read(row: &Row) -> Result<Blob, DbError> {
 /// The blob, damaged or not.
 pub async fn find(session: &mut Session, digest: &Digest) -> Result<Option<Blob>, DbError> {
     session.fetch_optional(FIND, args![digest]).await?.as_ref().map(read).transpose()
+}
+
+/// [`find`], and the row is kept from everybody until the transaction ends. (On SQLite the whole
+/// transaction is exclusive already.)
+pub async fn lock(session: &mut Session, digest: &Digest) -> Result<Option<Blob>, DbError> {
+    let statement = match session.engine() {
+        Engine::Sqlite => FIND,
+        Engine::Postgres => LOCK,
+    };
+    session.fetch_optional(statement, args![digest]).await?.as_ref().map(read).transpose()
 }
 
 /// `false` when the digest has a row already, or the object under the key is on its way out
@@ -185,14 +199,15 @@ pub async fn unlink(
     Ok(true)
 }
 
-/// Has the collector look at the blob after `review_after`, or later when it is to wait longer.
+/// Has the collector look at the blob after `review_after`, or later when it is to wait longer;
+/// `false` when it is gone.
 pub async fn review(
     session: &mut Session,
     digest: &Digest,
     review_after: Millis,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     session.touch(crate::Change::BlobReviews);
-    session.execute(REVIEW, args![digest, review_after]).await.map(drop)
+    Ok(session.execute(REVIEW, args![digest, review_after]).await? == 1)
 }
 
 pub async fn is_linked(

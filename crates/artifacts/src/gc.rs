@@ -1,0 +1,122 @@
+//! Online garbage collection: what nothing uses any more goes, while everybody pushes and pulls.
+//!
+//! Four levels, each fed by the one before: manifests without a tag go by their repository's
+//! policy; links of blobs that no manifest of the repository names; blobs that no repository links;
+//! objects that no blob has. The queue is the column `review_after` of the first three
+//! ([`berth_metadata::repos::collection`]): whatever ends a use, or says to a client that something
+//! is here, puts the review off for the grace. A decision and what it deletes are one transaction
+//! that holds the rows that the decision rests on; any number of collectors may run.
+
+mod audit;
+mod blobs;
+mod config;
+mod links;
+mod manifests;
+mod objects;
+mod preview;
+mod report;
+
+use async_trait::async_trait;
+use berth_types::Millis;
+
+pub use self::audit::GcAudit;
+pub use self::config::GcConfig;
+pub use self::report::{GcItem, GcReport, GcStage};
+use crate::{ArtifactError, Artifacts};
+
+/// Rows that one transaction reviews.
+const BATCH: i64 = 64;
+
+/// Follows a collection, and may end it.
+#[async_trait]
+pub trait GcWatch: Send + Sync {
+    /// Whether to stop before the next transaction.
+    fn stopped(&self) -> bool {
+        false
+    }
+
+    /// Something was collected, or would be.
+    async fn item(&self, item: &GcItem) {
+        let _ = item;
+    }
+
+    /// How far it came, after each transaction and at the end of each stage.
+    async fn progress(&self, stage: GcStage, report: &GcReport) {
+        let _ = (stage, report);
+    }
+}
+
+/// Follows nothing.
+#[async_trait]
+impl GcWatch for () {}
+
+/// The collector.
+pub struct Gc<'a>(pub(crate) &'a Artifacts);
+
+impl Gc<'_> {
+    pub fn config(&self) -> &GcConfig {
+        &self.0.gc
+    }
+
+    /// Collects everything that is due now.
+    ///
+    /// # Errors
+    /// `Stopped` when the watch stops it; when database or store fail. What was collected until
+    /// then stays so, and the next run goes on.
+    pub async fn run(&self, watch: &dyn GcWatch) -> Result<GcReport, ArtifactError> {
+        let mut run = Run::new(self.0, watch);
+        // The levels go down, so that what one frees is freed by the next of the same run.
+        run.manifests().await?;
+        run.links().await?;
+        run.blobs().await?;
+        run.removals().await?;
+        run.uploads().await?;
+        run.objects().await?;
+        Ok(run.report)
+    }
+}
+
+/// One collection.
+struct Run<'a> {
+    artifacts: &'a Artifacts,
+    watch: &'a dyn GcWatch,
+    /// What is due by this time is due.
+    until: Millis,
+    /// When the collector looks again at what lost a use by this collection.
+    again: Millis,
+    report: GcReport,
+}
+
+impl<'a> Run<'a> {
+    fn new(artifacts: &'a Artifacts, watch: &'a dyn GcWatch) -> Self {
+        let until = artifacts.now();
+        let again = until.saturating_add(config::millis(artifacts.gc.grace));
+        Self { artifacts, watch, until, again, report: GcReport::default() }
+    }
+
+    fn check(&self) -> Result<(), ArtifactError> {
+        if self.watch.stopped() { Err(ArtifactError::Stopped) } else { Ok(()) }
+    }
+
+    async fn progress(&self, stage: GcStage) {
+        self.watch.progress(stage, &self.report).await;
+    }
+
+    /// Uploads that nobody continues, and what unfinished objects left in the store.
+    async fn uploads(&mut self) -> Result<(), ArtifactError> {
+        let pause = self.artifacts.gc.upload_pause;
+        loop {
+            self.check()?;
+            let purged = self.artifacts.uploads().purge(self.until - config::millis(pause)).await?;
+            self.report.uploads += purged as u64;
+            self.progress(GcStage::Uploads).await;
+            if purged == 0 {
+                break;
+            }
+        }
+        // Later than the sessions, so that only pieces without a session are left to sweep.
+        self.report.pieces += self.artifacts.store.sweep(pause + config::SWEEP_MARGIN).await?;
+        self.progress(GcStage::Uploads).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! The third level: blobs that no repository has.
+
+use berth_metadata::Session;
+use berth_metadata::repos::collection::{self, DueBlob, Hold};
+use berth_metadata::repos::{blob, object_removal};
+use berth_types::{Digest, Millis};
+
+use super::{BATCH, Gc, GcItem, GcStage, Run, config};
+use crate::{ArtifactError, Artifacts};
+
+/// What the review of a blob comes to.
+pub(super) enum Verdict {
+    /// A repository has it.
+    Used,
+    /// A build may take it, until this time.
+    Later(Millis),
+    Unused,
+}
+
+impl Run<'_> {
+    pub(super) async fn blobs(&mut self) -> Result<(), ArtifactError> {
+        let mut after: Option<DueBlob> = None;
+        loop {
+            self.check()?;
+            let mut session = self.artifacts.db.begin().await?;
+            let due =
+                collection::due_blobs(&mut session, self.until, after.as_ref(), BATCH, Hold::Yes);
+            let due = due.await?;
+            let mut gone = Vec::new();
+            for found in &due {
+                if self.artifacts.review(&mut session, found, self.until).await? {
+                    gone.push(found.clone());
+                }
+            }
+            session.commit().await?;
+            self.report.reviewed += due.len() as u64;
+            let keys: Vec<_> = gone.iter().map(|found| found.storage_key.clone()).collect();
+            self.artifacts.gc().remove_objects(&keys).await?;
+            for found in gone {
+                self.report.blobs += 1;
+                self.report.blob_bytes += u64::try_from(found.size).unwrap_or(0);
+                let (digest, size) = (found.digest, found.size);
+                self.watch.item(&GcItem::Blob { digest, size }).await;
+            }
+            self.progress(GcStage::Blobs).await;
+            match due.into_iter().next_back() {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Artifacts {
+    /// Reviews a blob whose row the transaction holds; `true` when it is gone and its object is to
+    /// be removed after the commit.
+    async fn review(
+        &self,
+        session: &mut Session,
+        found: &DueBlob,
+        now: Millis,
+    ) -> Result<bool, ArtifactError> {
+        let digest = &found.digest;
+        match self.judge(session, digest, now).await? {
+            Verdict::Used => collection::keep_blob(session, digest, None).await?,
+            Verdict::Later(time) => collection::keep_blob(session, digest, Some(time)).await?,
+            Verdict::Unused => {
+                let stale = now.saturating_sub(self.layer_cache());
+                collection::forget_layers(session, digest, stale).await?;
+                // A build may have taken the layer since it was judged.
+                if let Some(used_at) = collection::layer_used_at(session, digest).await? {
+                    let time = used_at.saturating_add(self.layer_cache());
+                    collection::keep_blob(session, digest, Some(time)).await?;
+                    return Ok(false);
+                }
+                object_removal::insert(session, &found.storage_key, self.now()).await?;
+                blob::delete(session, digest).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How long a converted layer stays at least; a build that took it links it within the grace.
+    fn layer_cache(&self) -> Millis {
+        config::millis(self.gc.layer_cache.max(self.gc.grace))
+    }
+
+    async fn judge(
+        &self,
+        session: &mut Session,
+        digest: &Digest,
+        now: Millis,
+    ) -> Result<Verdict, ArtifactError> {
+        // Asked after the row is held: no link can come any more.
+        if collection::is_linked_anywhere(session, digest).await? {
+            return Ok(Verdict::Used);
+        }
+        self.judge_layer(session, digest, now).await
+    }
+
+    /// [`Artifacts::judge`] of a blob that no repository links.
+    pub(super) async fn judge_layer(
+        &self,
+        session: &mut Session,
+        digest: &Digest,
+        now: Millis,
+    ) -> Result<Verdict, ArtifactError> {
+        let used_at = collection::layer_used_at(session, digest).await?;
+        let time = used_at.map(|used_at| used_at.saturating_add(self.layer_cache()));
+        Ok(match time {
+            Some(time) if time > now => Verdict::Later(time),
+            _ => Verdict::Unused,
+        })
+    }
+}
+
+impl Gc<'_> {
+    /// Takes back a blob that the caller stored and that nothing came to use: no repository, and no
+    /// converted layer.
+    ///
+    /// # Errors
+    /// When database or store fail.
+    pub async fn discard(&self, digest: &Digest) -> Result<(), ArtifactError> {
+        let mut session = self.0.db.begin().await?;
+        let Some(found) = blob::lock(&mut session, digest).await? else { return Ok(()) };
+        if collection::is_linked_anywhere(&mut session, digest).await?
+            || collection::layer_used_at(&mut session, digest).await?.is_some()
+        {
+            return Ok(());
+        }
+        object_removal::insert(&mut session, &found.storage_key, self.0.now()).await?;
+        blob::delete(&mut session, digest).await?;
+        session.commit().await?;
+        self.remove_objects(&[found.storage_key]).await
+    }
+}
