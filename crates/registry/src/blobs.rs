@@ -1,14 +1,16 @@
 //! Blobs: `HEAD`, `GET` with ranges, `DELETE` (OCI distribution-spec, "Pulling blobs").
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use berth_artifacts::Blob;
+use berth_artifacts::{Blob, Promise};
 use berth_types::Digest;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
     IF_RANGE, RANGE,
 };
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::body::sized;
 use crate::call::RepositoryCall;
@@ -22,16 +24,17 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 const CACHE_FOREVER: &str = "private, max-age=31536000, immutable";
 
 pub(crate) async fn head(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Response, ApiError> {
-    let (blob, size) = find(call, digest).await?;
+    let (blob, size) = find(call, digest, Promise::Keep).await?;
     if matches_etag(call, digest) {
         return Ok(not_modified(digest));
     }
-    let headers = [(CONTENT_LENGTH, size.to_string())];
-    Ok((StatusCode::OK, headers, blob_headers(&blob), Body::empty()).into_response())
+    let mut response = Response::new(Body::empty());
+    describe(response.headers_mut(), &blob, size);
+    Ok(response)
 }
 
 pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Response, ApiError> {
-    let (blob, size) = find(call, digest).await?;
+    let (blob, size) = find(call, digest, Promise::None).await?;
     if matches_etag(call, digest) {
         return Ok(not_modified(digest));
     }
@@ -44,15 +47,16 @@ pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Re
         Asked::Unsatisfiable => return Err(ApiError::unsatisfiable(size)),
     };
     let length = range.end - range.start;
-    let content_range = (status == StatusCode::PARTIAL_CONTENT)
-        .then(|| [(CONTENT_RANGE, format!("bytes {}-{}/{size}", range.start, range.end - 1))]);
-    let stream = call.artifacts().blobs().read(&blob, range).await.map_err(artifact_error)?;
-    let headers = [(CONTENT_LENGTH, length.to_string())];
-    let body = sized(stream, length);
-    Ok(match content_range {
-        Some(range) => (status, headers, range, blob_headers(&blob), body).into_response(),
-        None => (status, headers, blob_headers(&blob), body).into_response(),
-    })
+    let stream =
+        call.artifacts().blobs().read(&blob, range.clone()).await.map_err(artifact_error)?;
+    let mut response = sized(stream, length);
+    *response.status_mut() = status;
+    describe(response.headers_mut(), &blob, length);
+    if status == StatusCode::PARTIAL_CONTENT {
+        let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        response.headers_mut().insert(CONTENT_RANGE, value(text));
+    }
+    Ok(response)
 }
 
 pub(crate) async fn delete(
@@ -68,27 +72,30 @@ pub(crate) async fn delete(
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-async fn find(call: &RepositoryCall<'_>, digest: &Digest) -> Result<(Blob, u64), ApiError> {
-    let repository = call.repository(Action::Pull).await?;
-    let blob = call
-        .artifacts()
-        .blobs()
-        .stat(&repository.repo_id, digest)
-        .await
-        .map_err(artifact_error)?
-        .ok_or_else(|| ApiError::blob_unknown(digest))?;
+async fn find(
+    call: &RepositoryCall<'_>,
+    digest: &Digest,
+    promise: Promise,
+) -> Result<(Arc<Blob>, u64), ApiError> {
+    let blob = call.blob(digest, promise).await?;
     let size = u64::try_from(blob.size).map_err(|error| ApiError::internal(&error))?;
     Ok((blob, size))
 }
 
-fn blob_headers(blob: &Blob) -> [(HeaderName, String); 5] {
-    [
-        (CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (CONTENT_DIGEST, blob.digest.to_string()),
-        (ETAG, etag(&blob.digest)),
-        (ACCEPT_RANGES, "bytes".to_owned()),
-        (CACHE_CONTROL, CACHE_FOREVER.to_owned()),
-    ]
+/// The headers of an answer that holds, or stands for, `length` bytes of a blob.
+fn describe(headers: &mut HeaderMap, blob: &Blob, length: u64) {
+    headers.reserve(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(CONTENT_DIGEST, value(blob.digest.to_string()));
+    headers.insert(ETAG, value(etag(&blob.digest)));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHE_FOREVER));
+}
+
+/// A header's value out of digits, hexadecimal digits and punctuation.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The entity tag of content: its digest.

@@ -1,9 +1,13 @@
 //! Metrics in the Prometheus text format.
 
+mod requests;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+pub(crate) use requests::{counters, in_flight};
 
 /// Seconds; from a manifest out of memory to a layer over a slow line.
 const DURATION_BUCKETS: &[f64] =
@@ -14,6 +18,8 @@ pub(crate) const REQUEST_DURATION: &str = "berth_http_request_duration_seconds";
 pub(crate) const REQUEST_BYTES: &str = "berth_http_request_bytes_total";
 pub(crate) const RESPONSE_BYTES: &str = "berth_http_response_bytes_total";
 pub(crate) const IN_FLIGHT: &str = "berth_http_requests_in_flight";
+pub(crate) const REFUSED: &str = "berth_refused_total";
+pub(crate) const BLOBS_DAMAGED: &str = "berth_blobs_damaged";
 pub(crate) const TASKS: &str = "berth_tasks";
 
 /// The recorder of this process; installed on first use.
@@ -41,6 +47,18 @@ fn install() -> PrometheusHandle {
     metrics::describe_counter!(REQUEST_BYTES, metrics::Unit::Bytes, "bytes of request bodies");
     metrics::describe_counter!(RESPONSE_BYTES, metrics::Unit::Bytes, "bytes of response bodies");
     metrics::describe_gauge!(IN_FLIGHT, "requests being answered");
+    metrics::describe_counter!(REFUSED, "requests, bodies and connections that a limit ended");
+    metrics::describe_gauge!(BLOBS_DAMAGED, "blobs in quarantine, in the whole database");
+    metrics::describe_counter!(
+        "berth_blobs_found_damaged_total",
+        "blobs whose bytes were found to be missing or wrong"
+    );
+    metrics::describe_counter!("berth_blobs_repaired_total", "damaged blobs repaired, by what");
+    metrics::describe_counter!(
+        "berth_scrub_bytes_total",
+        metrics::Unit::Bytes,
+        "bytes of blobs read and hashed by scrubbing"
+    );
     metrics::describe_gauge!(TASKS, "unfinished tasks by queue and state");
     handle
 }

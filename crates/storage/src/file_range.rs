@@ -113,8 +113,11 @@ impl FileRange {
         let _ = fadvise(&self.file, self.start(), wanted, Advice::WillNeed);
     }
 
-    /// All bytes of a part that is small.
-    pub(crate) fn read(&self) -> io::Result<Bytes> {
+    /// All bytes of a part that is small. Waits for the disk when they are not in the page cache.
+    ///
+    /// # Errors
+    /// Those of the disk, and `UnexpectedEof` when somebody cut the file.
+    pub fn read(&self) -> io::Result<Bytes> {
         let len = usize::try_from(self.len()).map_err(io::Error::other)?;
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
