@@ -27,8 +27,9 @@ pub(crate) async fn list(call: &RepositoryCall<'_>, digest: &Digest) -> Result<R
                 after: query.last.as_ref(),
                 limit: query.limit.unwrap_or(ReferrerFilter::default().limit),
             };
-            let page = call.artifacts().manifests().referrers(&repository.repo_id, digest, filter);
-            page.await.map_err(artifact_error)?
+            let manifests = call.artifacts().manifests();
+            let page = manifests.referrers(&repository.repo_id, digest, filter).await;
+            page.map_err(artifact_error)?
         }
         Err(error) if error.code() == Code::NameUnknown => ReferrerPage::default(),
         Err(error) => return Err(error),

@@ -18,10 +18,11 @@ pub(crate) async fn list(call: &RepositoryCall<'_>) -> Result<Response, ApiError
     let query = call.query();
     let limit = match query.get("n") {
         None => LIMIT,
-        Some(text) => text
-            .parse::<u64>()
-            .map_err(|_| ApiError::new(Code::SizeInvalid, "`n` must be a number"))?
-            .min(LIMIT),
+        Some(text) if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return Err(ApiError::new(Code::SizeInvalid, "`n` must be a number"));
+        }
+        // What no u64 holds is more than there is.
+        Some(text) => text.parse::<u64>().unwrap_or(LIMIT).min(LIMIT),
     };
     let after = query.get("last").map(String::as_str).filter(|last| !last.is_empty());
     let repository = call.repository(Action::Pull).await?;
