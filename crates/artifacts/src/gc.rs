@@ -72,6 +72,7 @@ impl Gc<'_> {
         run.removals().await?;
         run.uploads().await?;
         run.objects().await?;
+        self.0.quotas().fold().await?;
         Ok(run.report)
     }
 }

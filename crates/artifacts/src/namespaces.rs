@@ -43,6 +43,7 @@ impl Namespaces<'_> {
         new: NewNamespace,
     ) -> Result<Namespace, ArtifactError> {
         let mut session = self.0.db.begin().await?;
+        self.0.quotas().admit_namespace(&mut session, instance_id).await?;
         let row = create_in(&mut session, instance_id, new, self.0.now()).await?;
         session.commit().await?;
         tracing::info!(request = ctx.request_id, namespace = row.name, "namespace created");

@@ -51,7 +51,7 @@ impl Uploads<'_> {
     /// Begins an upload, bound to repository and caller.
     ///
     /// # Errors
-    /// When store or database fail.
+    /// `QuotaExceeded`; when store or database fail.
     pub async fn start(&self, ctx: &Ctx, repository: &Repository) -> Result<Upload, ArtifactError> {
         self.start_hashing(ctx, repository, Algorithm::Sha256).await
     }
@@ -67,6 +67,7 @@ impl Uploads<'_> {
         repository: &Repository,
         algorithm: Algorithm,
     ) -> Result<Upload, ArtifactError> {
+        self.0.quotas().admit_upload(&repository.repo_id).await?;
         let partial = self.0.store.create().await?;
         let now = self.0.now();
         let row = upload::Upload {
@@ -79,7 +80,8 @@ impl Uploads<'_> {
             created_at: now,
             updated_at: now,
         };
-        let mut session = self.0.db.begin().await?;
+        // A client whose upload is lost before its first byte starts another.
+        let mut session = self.0.db.begin_relaxed().await?;
         match upload::insert(&mut session, &row).await {
             Ok(()) => {}
             Err(error) if error.is_conflict() => {

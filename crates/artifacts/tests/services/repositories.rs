@@ -79,7 +79,10 @@ async fn a_push_makes_what_it_may(place: Place) {
     let undone = artifacts.namespaces().find(INSTANCE, "undone").await;
     assert!(undone.is_err(), "the namespace went with the refused repository");
 
-    let strict = place.artifacts.clone().with_limits(Limits { auto_create_namespace: false });
+    let strict = place
+        .artifacts
+        .clone()
+        .with_limits(Limits { auto_create_namespace: false, ..Limits::default() });
     let target = name("unknown/app");
     let refused = strict.repositories().resolve_for_push(&place.ctx, INSTANCE, &target).await;
     assert_eq!(refused.expect_err("refused").kind(), ArtifactErrorKind::NamespaceNotFound);
