@@ -1,5 +1,8 @@
 //! Which instance a request is for.
 
+use std::sync::Arc;
+
+use berth_metadata::Subject;
 use berth_metadata::repos::instance::Instance;
 use berth_metadata::repos::{instance, setting};
 
@@ -36,21 +39,31 @@ impl Instances<'_> {
     ///
     /// # Errors
     /// `InstanceNotFound` before the first start.
-    pub async fn by_host(&self, host: &str) -> Result<Instance, ArtifactError> {
+    pub async fn by_host(&self, host: &str) -> Result<Arc<Instance>, ArtifactError> {
         // A plain name or an address has no label that could name an instance.
         let label = match host.split_once('.') {
             Some((label, rest)) if rest.contains('.') && !is_number(label) => label,
-            _ => return self.default().await,
+            _ => "",
         };
         let label = label.to_ascii_lowercase();
         let name = label.strip_suffix("-registry").unwrap_or(&label);
-        let mut session = self.0.db.read().await?;
-        let found = instance::find_by_name(&mut session, name).await?;
-        drop(session);
-        match found {
-            Some(instance) => Ok(instance),
-            None => self.default().await,
+        let cache = &self.0.cache;
+        if let Some(instance) = cache.instance(name) {
+            return Ok(instance);
         }
+        let stamp = cache.stamp(Subject::Instances);
+        let found = if name.is_empty() { None } else { self.by_name(name).await? };
+        let instance = Arc::new(match found {
+            Some(instance) => instance,
+            None => self.default().await?,
+        });
+        cache.put_instance(name, stamp, &instance);
+        Ok(instance)
+    }
+
+    async fn by_name(&self, name: &str) -> Result<Option<Instance>, ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        Ok(instance::find_by_name(&mut session, name).await?)
     }
 }
 

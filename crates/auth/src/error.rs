@@ -101,6 +101,18 @@ pub enum TokenError {
     Expired,
     #[error("bearer token is for another service")]
     Audience,
+    /// The access key that it was issued to is gone or may no longer be used.
+    #[error("the access key of the bearer token is not active")]
+    Revoked,
     #[error("bearer token cannot be issued")]
     Issue,
+}
+
+/// Why a bearer token is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("cannot look the access key up: {0}")]
+    Internal(#[from] AuthError),
 }

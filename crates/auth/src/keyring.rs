@@ -1,19 +1,20 @@
-//! Access keys, looked up in the database and kept for a few seconds.
+//! Access keys, looked up in the database and remembered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::Db;
 use berth_metadata::repos::access_key;
+use berth_metadata::{Db, Memory, Subject};
 use berth_types::Secret;
-use moka::future::Cache;
 
 use crate::error::AuthError;
 use crate::master_key::MasterKey;
 
-/// A change of a key on another server is seen after at most this time.
-const TIME_TO_LIVE: Duration = Duration::from_secs(5);
-const CAPACITY: u64 = 10_000;
+/// A change of a key on another server is seen after at most this time; one on this server at once.
+const STALE: Duration = Duration::from_secs(5);
+/// Bytes in which keys are remembered, and what one takes besides its texts.
+const MEMORY: usize = 4 << 20;
+const KEY: usize = 256;
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +47,13 @@ pub struct AccessKey {
 pub struct Keyring {
     db: Db,
     master: MasterKey,
-    cache: Cache<String, Option<Arc<AccessKey>>>,
+    keys: Arc<Memory<Option<Arc<AccessKey>>>>,
 }
 
 impl Keyring {
     pub fn new(db: Db, master: MasterKey) -> Self {
-        let cache = Cache::builder().max_capacity(CAPACITY).time_to_live(TIME_TO_LIVE).build();
-        Self { db, master, cache }
+        let keys = Arc::new(Memory::new(db.clone(), MEMORY, STALE));
+        Self { db, master, keys }
     }
 
     /// The key of that id, `None` when there is none. Ids longer than any key's are not looked up.
@@ -64,17 +65,25 @@ impl Keyring {
         if access_key_id.len() > 128 {
             return Ok(None);
         }
-        if let Some(key) = self.cache.get(access_key_id).await {
+        let stamp = self.keys.stamp(Subject::AccessKey(access_key_id));
+        if let Some(key) = self.keys.get(access_key_id, stamp) {
             return Ok(key);
         }
         let key = self.load(access_key_id).await?.map(Arc::new);
-        self.cache.insert(access_key_id.to_owned(), key.clone()).await;
+        // Where others write too, a key that is not there may be there the next moment.
+        if key.is_some() || self.db.is_sole_writer() {
+            self.keys.put(access_key_id, stamp, key.clone(), KEY);
+        }
         Ok(key)
     }
 
-    /// Forgets a key that was made, changed or removed by this process.
-    pub async fn invalidate(&self, access_key_id: &str) {
-        self.cache.invalidate(access_key_id).await;
+    /// The key of that id when there is one and it may be used.
+    ///
+    /// # Errors
+    /// Those of [`Keyring::find`].
+    pub async fn active(&self, access_key_id: &str) -> Result<Option<Arc<AccessKey>>, AuthError> {
+        let key = self.find(access_key_id).await?;
+        Ok(key.filter(|key| key.status == KeyStatus::Active))
     }
 
     async fn load(&self, access_key_id: &str) -> Result<Option<AccessKey>, AuthError> {

@@ -22,11 +22,11 @@ mod token;
 
 pub use access::{Access, Denied};
 pub use bootstrap::{Bootstrap, BootstrapConfig, RootCredentials};
-pub use error::{AuthError, LoginError, TokenError};
+pub use error::{AuthError, LoginError, TokenError, VerifyError};
 pub use keyring::{AccessKey, KeyStatus, Keyring};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use nonce::{NonceCache, NonceOutcome};
 pub use rate::{RateLimit, Rates, SecretRefused, Throttled};
 pub use service::{Auth, AuthConfig};
 pub use temp_password::{TEMP_USERNAME, TempPassword};
-pub use token::{Grant, IssuedToken, TokenClaims, service_name};
+pub use token::{Caller, Grant, IssuedToken, TokenClaims, service_name};

@@ -7,14 +7,14 @@ use berth_metadata::Db;
 use berth_types::{Clock, Ctx, Identity, Millis, Secret};
 
 use crate::access::{Access, Denied, authorize};
-use crate::error::{AuthError, LoginError, TokenError};
+use crate::error::{AuthError, LoginError, TokenError, VerifyError};
 use crate::keyring::{AccessKey, KeyStatus, Keyring};
 use crate::master_key::MasterKey;
 use crate::nonce::{NonceCache, NonceOutcome};
 use crate::rate::{RateLimit, Rates, Throttled};
 use crate::signature::{MAX_SKEW, SignedRequest, parse};
 use crate::temp_password::{TEMP_USERNAME, TempPassword};
-use crate::token::{Grant, IssuedToken, TokenClaims, Tokens};
+use crate::token::{Caller, Grant, IssuedToken, Tokens};
 
 /// What can be configured about authentication.
 #[derive(Debug, Clone)]
@@ -48,9 +48,9 @@ struct Inner {
 impl Auth {
     pub fn new(db: Db, master: MasterKey, clock: Arc<dyn Clock>, config: AuthConfig) -> Self {
         Self(Arc::new(Inner {
-            keyring: Keyring::new(db, master.clone()),
+            keyring: Keyring::new(db.clone(), master.clone()),
             nonces: NonceCache::default(),
-            tokens: Tokens::new(&master),
+            tokens: Tokens::new(db, &master),
             rates: config.key_rate.map(Rates::new),
             master,
             clock,
@@ -127,8 +127,7 @@ impl Auth {
     }
 
     async fn active_key(&self, access_key_id: &str) -> Result<Arc<AccessKey>, LoginError> {
-        let key = self.0.keyring.find(access_key_id).await?;
-        key.filter(|key| key.status == KeyStatus::Active).ok_or(LoginError::Refused)
+        self.0.keyring.active(access_key_id).await?.ok_or(LoginError::Refused)
     }
 
     /// A temporary password for the caller, and when it ends; `None` for a caller without a key.
@@ -161,12 +160,26 @@ impl Auth {
         self.0.tokens.issue(identity, service, access, self.0.clock.now(), seconds)
     }
 
-    /// What a bearer token says.
+    /// Who holds a bearer token, and what it says. A token ends before its time when the access key
+    /// that it was issued to does.
     ///
     /// # Errors
-    /// [`TokenError`] when it is forged, expired or for another service.
-    pub fn verify_token(&self, token: &str, service: &str) -> Result<TokenClaims, TokenError> {
-        self.0.tokens.verify(token, service, self.0.clock.now())
+    /// [`VerifyError::Token`] when it is forged, expired, for another service or of a key that may
+    /// not be used; [`VerifyError::Internal`].
+    pub async fn verify_token(
+        &self,
+        token: &str,
+        service: &str,
+    ) -> Result<Arc<Caller>, VerifyError> {
+        let caller = self.0.tokens.read(token)?;
+        caller.check(service, self.0.clock.now())?;
+        if let Some(access_key_id) = &caller.identity.access_key_id {
+            let key = self.0.keyring.active(access_key_id).await?;
+            if key.is_none_or(|key| key.account_id != caller.identity.account_id) {
+                return Err(TokenError::Revoked.into());
+            }
+        }
+        Ok(caller)
     }
 
     /// Takes one request from what the caller's access key may ask. To be called once per request,

@@ -1,15 +1,23 @@
 //! Bearer tokens of the docker token flow: JSON web tokens, HS256 under a key of the master key
 //! (distribution's "Token Authentication Implementation").
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_metadata::{Db, Memory, Subject};
 use berth_types::{Identity, Millis, Principal};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::TokenError;
 use crate::master_key::MasterKey;
 
 const PURPOSE: &str = "berth docker bearer token 1";
 const ISSUER: &str = "berth";
+/// Bytes in which tokens are remembered, and what one takes besides its texts.
+const MEMORY: usize = 4 << 20;
+const CALLER: usize = size_of::<Caller>() + 256;
 
 /// The service name of an instance, in the form by which clients recognise an ACR instance.
 pub fn service_name(region: &str, instance_id: &str) -> String {
@@ -77,6 +85,13 @@ impl TokenClaims {
     }
 }
 
+/// Who holds a token, and what it says.
+#[derive(Debug)]
+pub struct Caller {
+    pub identity: Identity,
+    pub claims: TokenClaims,
+}
+
 /// A token as the token endpoint answers it.
 #[derive(Debug, Clone)]
 pub struct IssuedToken {
@@ -90,12 +105,18 @@ pub struct IssuedToken {
 pub(crate) struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    /// Tokens that were found to be true. Whether they still hold is asked each time.
+    read: Memory<Arc<Caller>>,
 }
 
 impl Tokens {
-    pub(crate) fn new(master: &MasterKey) -> Self {
+    pub(crate) fn new(db: Db, master: &MasterKey) -> Self {
         let key = master.derive(PURPOSE);
-        Self { encoding: EncodingKey::from_secret(&key), decoding: DecodingKey::from_secret(&key) }
+        Self {
+            encoding: EncodingKey::from_secret(&key),
+            decoding: DecodingKey::from_secret(&key),
+            read: Memory::new(db, MEMORY, Duration::ZERO),
+        }
     }
 
     pub(crate) fn issue(
@@ -124,37 +145,57 @@ impl Tokens {
         Ok(IssuedToken { token, expires_in: seconds, issued_at: now })
     }
 
-    pub(crate) fn verify(
-        &self,
-        token: &str,
-        service: &str,
-        now: Millis,
-    ) -> Result<TokenClaims, TokenError> {
+    /// What a token says, when Berth wrote it. The same text is only read once.
+    pub(crate) fn read(&self, token: &str) -> Result<Arc<Caller>, TokenError> {
+        // By hash, so that looking a token up takes no time that tells about others.
+        let key = hex::encode(Sha256::digest(token.as_bytes()));
+        if let Some(caller) = self.read.peek(&key) {
+            return Ok(caller);
+        }
         let mut validation = Validation::new(Algorithm::HS256);
-        // Times are compared with Berth's own clock below.
+        // Times are compared with Berth's own clock, and the audience with the instance, each time.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.set_issuer(&[ISSUER]);
         let claims = jsonwebtoken::decode::<TokenClaims>(token, &self.decoding, &validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
-        if claims.aud != service {
+        let caller = Arc::new(Caller { identity: claims.identity(), claims });
+        let stamp = self.read.stamp(Subject::Instances);
+        self.read.put(&key, stamp, Arc::clone(&caller), token.len() * 2 + CALLER);
+        Ok(caller)
+    }
+}
+
+impl Caller {
+    /// Whether the token is for the service and not over.
+    pub(crate) fn check(&self, service: &str, now: Millis) -> Result<(), TokenError> {
+        if self.claims.aud != service {
             return Err(TokenError::Audience);
         }
-        if now.div_euclid(1000) >= claims.exp {
+        if now.div_euclid(1000) >= self.claims.exp {
             return Err(TokenError::Expired);
         }
-        Ok(claims)
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use berth_metadata::DbOptions;
+
     use super::*;
 
-    #[test]
-    fn a_token_comes_back_as_it_was_issued() {
-        let tokens = Tokens::new(&MasterKey::generate());
+    async fn database(folder: &tempfile::TempDir) -> Db {
+        let url = format!("sqlite:{}", folder.path().join("berth.db").display());
+        Db::open_with(&url, DbOptions::default()).await.expect("database")
+    }
+
+    #[tokio::test]
+    async fn a_token_comes_back_as_it_was_issued() {
+        let folder = tempfile::tempdir().expect("folder");
+        let db = database(&folder).await;
+        let tokens = Tokens::new(db.clone(), &MasterKey::generate());
         let service = service_name("local", "cri-1");
         assert_eq!(service, "registry.aliyuncs.com:local:china:cri-1");
         let identity = Identity::root("1234", "key");
@@ -165,29 +206,33 @@ mod tests {
         };
         let issued =
             tokens.issue(&identity, &service, vec![grant], 1_700_000_000_500, 300).expect("issued");
-        let verify = |token: &str, now| tokens.verify(token, &service, now);
-        let claims = verify(&issued.token, 1_700_000_299_000).expect("valid");
-        assert_eq!(claims.identity(), identity);
+        let verify = |token: &str, service: &str, now| {
+            let caller = tokens.read(token)?;
+            caller.check(service, now).map(|()| caller)
+        };
+        let caller = verify(&issued.token, &service, 1_700_000_299_000).expect("valid");
+        let again = verify(&issued.token, &service, 1_700_000_299_000).expect("valid");
+        assert!(Arc::ptr_eq(&caller, &again), "it is read once");
+        assert_eq!(caller.identity, identity);
+        let claims = &caller.claims;
         assert!(claims.allows("ns/app", "pull"));
         assert!(!claims.allows("ns/app", "push"));
         assert!(!claims.allows("ns/other", "pull"));
         assert_eq!(claims.answer("repository", "ns/app", "push"), Some(false));
         assert_eq!(claims.answer("repository", "ns/other", "pull"), None);
-        assert_eq!(verify(&issued.token, 1_700_000_300_000), Err(TokenError::Expired));
-        assert_eq!(
-            tokens.verify(&issued.token, "other", 1_700_000_000_000),
-            Err(TokenError::Audience)
-        );
-        let foreign = Tokens::new(&MasterKey::generate());
-        assert_eq!(
-            foreign.verify(&issued.token, &service, 1_700_000_000_000),
-            Err(TokenError::Invalid)
-        );
-        assert_eq!(verify("a.b.c", 0), Err(TokenError::Invalid));
+        let refused = |token: &str, service: &str, now| verify(token, service, now).err();
+        assert_eq!(refused(&issued.token, &service, 1_700_000_300_000), Some(TokenError::Expired));
+        assert_eq!(refused(&issued.token, "other", 1_700_000_000_000), Some(TokenError::Audience));
+        assert_eq!(refused("a.b.c", &service, 0), Some(TokenError::Invalid));
+        let mut forged = issued.token.clone();
+        forged.pop();
+        assert_eq!(refused(&forged, &service, 0), Some(TokenError::Invalid));
+        let foreign = Tokens::new(db, &MasterKey::generate());
+        assert_eq!(foreign.read(&issued.token).err(), Some(TokenError::Invalid));
         let anonymous = tokens
             .issue(&Identity::anonymous(), &service, Vec::new(), 1_700_000_000_000, 300)
             .expect("issued");
-        let claims = verify(&anonymous.token, 1_700_000_000_000).expect("valid");
-        assert_eq!(claims.identity(), Identity::anonymous());
+        let caller = verify(&anonymous.token, &service, 1_700_000_000_000).expect("valid");
+        assert_eq!(caller.identity, Identity::anonymous());
     }
 }

@@ -7,9 +7,11 @@ use berth_auth::bootstrap::{BootstrapError, bootstrap};
 use berth_auth::signature::SignedRequest;
 use berth_auth::signature::acs3::{Outgoing, sign};
 use berth_auth::{
-    Auth, AuthConfig, AuthError, BootstrapConfig, LoginError, MasterKey, TEMP_USERNAME,
+    Auth, AuthConfig, AuthError, BootstrapConfig, LoginError, MasterKey, TEMP_USERNAME, TokenError,
+    VerifyError,
 };
-use berth_metadata::Db;
+use berth_metadata::repos::access_key;
+use berth_metadata::{Access, Db, DbOptions};
 use berth_types::{Clock as _, Identity, ManualClock, Secret};
 use tempfile::TempDir;
 
@@ -27,7 +29,19 @@ impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite:{}", folder.path().join("berth.db").display());
-        let db = Db::open(&url).await.expect("database");
+        Self::over(&url, folder).await
+    }
+
+    async fn postgres() -> Self {
+        let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::over(&url.await.expect("PostgreSQL"), folder).await
+    }
+
+    /// As a server has it.
+    async fn over(url: &str, folder: TempDir) -> Self {
+        let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
+        let db = Db::open_with(url, options).await.expect("database");
         let master = MasterKey::generate();
         let clock = Arc::new(ManualClock::at(NOW));
         let auth = Auth::new(db.clone(), master.clone(), clock.clone(), AuthConfig::default());
@@ -105,7 +119,6 @@ async fn a_given_pair_is_the_only_root_pair() {
         "InvalidAccessKeyId.Inactive"
     );
     fixture.start(Some(("operator", "second-secret"))).await;
-    fixture.auth.keyring().invalidate("operator").await;
     fixture.call("operator", "second-secret", "3").await.expect("signed");
     let refused = fixture.call("operator", "first-secret", "4").await;
     assert_eq!(code(refused), "SignatureDoesNotMatch");
@@ -197,4 +210,66 @@ async fn logins_of_keys_and_temporary_passwords() {
     assert!(login(TEMP_USERNAME, &password, "cri-other").await.is_err());
     fixture.clock.advance(3_600_000);
     assert!(login(TEMP_USERNAME, &password, instance).await.is_err());
+}
+
+const SERVICE: &str = "registry.aliyuncs.com:local:china:cri-1";
+
+async fn change_key(fixture: &Fixture, id: &str, change: impl FnOnce(&mut access_key::AccessKey)) {
+    let mut session = fixture.db.begin().await.expect("begin");
+    let mut row = access_key::find(&mut session, id).await.expect("find").expect("the key");
+    change(&mut row);
+    assert!(access_key::update(&mut session, &row).await.expect("update"));
+    session.commit().await.expect("commit");
+}
+
+async fn revocation(fixture: Fixture) {
+    let root = fixture.start(Some(("operator", "the-secret"))).await;
+    let auth = &fixture.auth;
+    let identity = Identity::root(&root.account_id, "operator");
+    let issue = || auth.issue_token(&identity, SERVICE, Vec::new()).expect("issued").token;
+    let token = issue();
+    let verify = async |token: &str| match auth.verify_token(token, SERVICE).await {
+        Ok(caller) => Ok(caller.identity.clone()),
+        Err(VerifyError::Token(error)) => Err(error),
+        Err(VerifyError::Internal(error)) => panic!("{error}"),
+    };
+    let login = async |secret: &str| auth.login("operator", secret, "cri-1").await.is_ok();
+    for _ in 0..3 {
+        assert_eq!(verify(&token).await, Ok(identity.clone()));
+        assert!(login("the-secret").await);
+    }
+    assert_eq!(verify(&format!("{token}x")).await, Err(TokenError::Invalid));
+
+    change_key(&fixture, "operator", |key| key.status = "Inactive".to_owned()).await;
+    assert_eq!(verify(&token).await, Err(TokenError::Revoked));
+    assert!(!login("the-secret").await);
+    change_key(&fixture, "operator", |key| key.status = "Active".to_owned()).await;
+    assert_eq!(verify(&token).await, Ok(identity.clone()));
+
+    fixture.clock.advance(299_000);
+    assert_eq!(verify(&token).await, Ok(identity.clone()));
+    fixture.clock.advance(1_000);
+    assert_eq!(verify(&token).await, Err(TokenError::Expired), "remembered or not");
+
+    let token = issue();
+    assert_eq!(verify(&token).await, Ok(identity.clone()));
+    let mut session = fixture.db.begin().await.expect("begin");
+    assert!(access_key::delete(&mut session, "operator").await.expect("delete"));
+    session.commit().await.expect("commit");
+    assert_eq!(verify(&token).await, Err(TokenError::Revoked));
+    assert!(!login("the-secret").await);
+    let anonymous = Identity::anonymous();
+    let token = auth.issue_token(&anonymous, SERVICE, Vec::new()).expect("issued").token;
+    assert_eq!(verify(&token).await, Ok(anonymous));
+    assert!(auth.verify_token(&token, "another").await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_key_on_sqlite() {
+    revocation(Fixture::new().await).await;
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_key_on_postgresql() {
+    revocation(Fixture::postgres().await).await;
 }

@@ -69,6 +69,20 @@ impl<V: Clone> Memory<V> {
         Some(value)
     }
 
+    /// What is remembered under the key, whether it still holds or not: for what the key itself says
+    /// all about.
+    pub fn peek(&self, key: &str) -> Option<V> {
+        let mut guard = self.shard(key);
+        let shard = &mut *guard;
+        if let Some(entry) = shard.young.get(key) {
+            return Some(entry.value.clone());
+        }
+        let (key, entry) = shard.old.remove_entry(key)?;
+        let value = entry.value.clone();
+        self.insert(shard, key, entry);
+        Some(value)
+    }
+
     /// Remembers a value of `bytes` that was read after `stamp` was taken.
     pub fn put(&self, key: &str, stamp: Stamp, value: V, bytes: usize) {
         let weight = bytes.saturating_add(key.len()).saturating_add(ENTRY);

@@ -1,8 +1,10 @@
 //! Who calls, read from the `Authorization` header.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use berth_auth::{Auth, LoginError, TokenClaims, TokenError};
+use berth_auth::{Auth, Caller as Holder, LoginError, TokenError, VerifyError};
 use berth_types::Identity;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -15,7 +17,7 @@ pub(crate) enum Caller {
     /// User name and password on the request itself.
     Login(Identity),
     /// A bearer token: may do what it grants, if its holder still may.
-    Token(TokenClaims),
+    Token(Arc<Holder>),
 }
 
 impl Caller {
@@ -23,7 +25,7 @@ impl Caller {
         match self {
             Self::Nobody => Identity::anonymous(),
             Self::Login(identity) => identity.clone(),
-            Self::Token(claims) => claims.identity(),
+            Self::Token(holder) => holder.identity.clone(),
         }
     }
 }
@@ -50,7 +52,11 @@ pub(crate) async fn authenticate(
     let (scheme, value) = header.trim().split_once(' ').ok_or(Refused::Malformed)?;
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return auth.verify_token(value, service).map(Caller::Token).map_err(Refused::Token);
+        return match auth.verify_token(value, service).await {
+            Ok(holder) => Ok(Caller::Token(holder)),
+            Err(VerifyError::Token(error)) => Err(Refused::Token(error)),
+            Err(VerifyError::Internal(error)) => Err(Refused::Internal(error.into())),
+        };
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let (username, password) = read_basic(value).ok_or(Refused::Malformed)?;

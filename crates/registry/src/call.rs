@@ -1,10 +1,14 @@
 //! One request under `/v2/`: its instance, its caller, its repository, and what it may do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use berth_artifacts::{ArtifactErrorKind, Artifacts, BlobHolder, Instance, RepoType, Repository};
-use berth_auth::{Access, service_name};
-use berth_types::{Arn, Ctx, RepoName};
+use berth_artifacts::{
+    ArtifactError, Artifacts, Blob, BlobHolder, InRepository, Instance, Promise, RepoType,
+    Repository, StoredManifest,
+};
+use berth_auth::Access;
+use berth_types::{Arn, Ctx, Digest, Reference, RepoName};
 use http::header::HeaderName;
 use http::request::Parts;
 
@@ -22,7 +26,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Call<'a> {
     registry: &'a Registry,
     pub(crate) ctx: Ctx,
-    pub(crate) instance: Instance,
+    pub(crate) instance: Arc<Instance>,
+    /// The name of the instance in tokens.
+    service: Arc<str>,
     origin: Origin,
     caller: Caller,
     parts: Parts,
@@ -46,7 +52,7 @@ impl<'a> Call<'a> {
             .by_host(origin.host_name())
             .await
             .map_err(artifact_error)?;
-        let service = service_name(&instance.region, &instance.instance_id);
+        let service = registry.service_of(&instance);
         let caller =
             authenticate(&registry.auth, &parts.headers, &service, &instance.instance_id).await;
         let request_id = parts
@@ -54,24 +60,17 @@ impl<'a> Call<'a> {
             .get(REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .map_or_else(berth_types::id::request, str::to_owned);
-        let ctx = |caller: &Caller| Ctx::new(caller.identity(), request_id.clone());
-        let mut call = Self {
-            registry,
-            ctx: ctx(&Caller::Nobody),
-            instance,
-            origin,
-            caller: Caller::Nobody,
-            parts,
+        let (caller, refused) = match caller {
+            Ok(caller) => (caller, None),
+            Err(refused) => (Caller::Nobody, Some(refused)),
         };
-        match caller {
-            Ok(caller) => {
-                call.ctx = ctx(&caller);
-                registry.auth.admit(&call.ctx.identity)?;
-                call.caller = caller;
-                Ok(call)
-            }
-            Err(refused) => Err(call.refuse(&refused)),
+        let ctx = Ctx::new(caller.identity(), request_id);
+        let call = Self { registry, ctx, instance, service, origin, caller, parts };
+        if let Some(refused) = refused {
+            return Err(call.refuse(&refused));
         }
+        registry.auth.admit(&call.ctx.identity)?;
+        Ok(call)
     }
 
     pub(crate) fn about(self, name: RepoName) -> RepositoryCall<'a> {
@@ -89,8 +88,7 @@ impl<'a> Call<'a> {
         error: Option<&str>,
         message: &str,
     ) -> ApiError {
-        let service = service_name(&self.instance.region, &self.instance.instance_id);
-        let Origin { scheme, host } = &self.origin;
+        let Self { service, origin: Origin { scheme, host }, .. } = self;
         let mut header =
             format!("Bearer realm=\"{scheme}://{host}/auth/token\",service=\"{service}\"");
         if let Some((name, action)) = missing {
@@ -121,22 +119,27 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether the caller may do the action in a repository. The one place where the data plane
-    /// decides.
-    fn permit(&self, name: &RepoName, action: Action, public: bool) -> Result<(), ApiError> {
+    /// Whether the credentials are for the action in a repository, whatever policy says of it.
+    fn credentials_reach(&self, name: &RepoName, action: Action) -> Result<(), ApiError> {
         match &self.caller {
             Caller::Nobody => {
-                return Err(self.challenge(Some((name, action)), None, "authentication required"));
+                Err(self.challenge(Some((name, action)), None, "authentication required"))
             }
-            Caller::Token(claims) if !claims.allows(name.as_str(), action.name()) => {
-                return Err(self.challenge(
+            Caller::Token(holder) if !holder.claims.allows(name.as_str(), action.name()) => {
+                Err(self.challenge(
                     Some((name, action)),
                     Some("insufficient_scope"),
                     "the token does not allow this",
-                ));
+                ))
             }
-            Caller::Token(_) | Caller::Login(_) => {}
+            Caller::Token(_) | Caller::Login(_) => Ok(()),
         }
+    }
+
+    /// Whether the caller may do the action in a repository. The one place where the data plane
+    /// decides.
+    fn permit(&self, name: &RepoName, action: Action, public: bool) -> Result<(), ApiError> {
+        self.credentials_reach(name, action)?;
         if is_allowed(self.registry, &self.ctx, &self.instance, name, action, public) {
             Ok(())
         } else {
@@ -172,12 +175,9 @@ pub(crate) async fn find_repository(
     registry: &Registry,
     instance: &Instance,
     name: &RepoName,
-) -> Result<Option<Repository>, ApiError> {
-    match registry.artifacts.repositories().find(&instance.instance_id, name).await {
-        Ok(repository) => Ok(Some(repository)),
-        Err(error) if error.kind() == ArtifactErrorKind::RepositoryNotFound => Ok(None),
-        Err(error) => Err(artifact_error(error)),
-    }
+) -> Result<Option<Arc<Repository>>, ApiError> {
+    let lookups = registry.artifacts.lookups();
+    lookups.repository(&instance.instance_id, name).await.map_err(artifact_error)
 }
 
 /// Whether anybody may pull from it.
@@ -215,16 +215,48 @@ impl RepositoryCall<'_> {
     }
 
     /// The repository, for an action in it. Who may not do it is not told whether it exists.
-    pub(crate) async fn repository(&self, action: Action) -> Result<Repository, ApiError> {
-        if matches!(self.call.caller, Caller::Nobody) {
-            self.call.permit(&self.name, action, false)?;
-        }
+    pub(crate) async fn repository(&self, action: Action) -> Result<Arc<Repository>, ApiError> {
+        self.call.credentials_reach(&self.name, action)?;
         let found = self.find(&self.name).await?;
-        let public = found.as_ref().is_some_and(is_public);
+        let public = found.as_ref().is_some_and(|found| is_public(found));
         self.call.permit(&self.name, action, public)?;
-        found.ok_or_else(|| {
-            ApiError::new(Code::NameUnknown, format!("repository {} does not exist", self.name))
-        })
+        found.ok_or_else(|| self.name_unknown())
+    }
+
+    /// The manifest to pull, and nothing about it to those who may not.
+    pub(crate) async fn manifest(
+        &self,
+        reference: &Reference,
+        promise: Promise,
+    ) -> Result<Arc<StoredManifest>, ApiError> {
+        self.call.credentials_reach(&self.name, Action::Pull)?;
+        let (lookups, instance_id) = (self.artifacts().lookups(), &self.call.instance.instance_id);
+        let found = lookups.manifest(instance_id, &self.name, reference, promise).await;
+        self.admit_pull(found.map_err(artifact_error)?)?
+            .ok_or_else(|| artifact_error(ArtifactError::ManifestUnknown(reference.to_string())))
+    }
+
+    /// The blob to pull, and nothing about it to those who may not.
+    pub(crate) async fn blob(
+        &self,
+        digest: &Digest,
+        promise: Promise,
+    ) -> Result<Arc<Blob>, ApiError> {
+        self.call.credentials_reach(&self.name, Action::Pull)?;
+        let (lookups, instance_id) = (self.artifacts().lookups(), &self.call.instance.instance_id);
+        let found = lookups.blob(instance_id, &self.name, digest, promise).await;
+        self.admit_pull(found.map_err(artifact_error)?)?
+            .ok_or_else(|| ApiError::blob_unknown(digest))
+    }
+
+    fn admit_pull<T>(&self, found: Option<InRepository<T>>) -> Result<Option<T>, ApiError> {
+        let public = found.as_ref().is_some_and(|found| found.public);
+        self.call.permit(&self.name, Action::Pull, public)?;
+        Ok(found.ok_or_else(|| self.name_unknown())?.content)
+    }
+
+    fn name_unknown(&self) -> ApiError {
+        ApiError::new(Code::NameUnknown, format!("repository {} does not exist", self.name))
     }
 
     /// The repository to push into, made when it is missing and its namespace allows that.
@@ -242,7 +274,7 @@ impl RepositoryCall<'_> {
     pub(crate) async fn mount_source(
         &self,
         name: &RepoName,
-    ) -> Result<Option<Repository>, ApiError> {
+    ) -> Result<Option<Arc<Repository>>, ApiError> {
         let asked = self.token_answer("repository", name.as_str(), Action::Pull.name());
         if asked.is_none() && self.policy_allows(name, Action::Pull, false) {
             return Err(self.insufficient_for_mount());
@@ -275,7 +307,7 @@ impl RepositoryCall<'_> {
     /// confined by one.
     fn token_answer(&self, kind: &str, name: &str, action: &str) -> Option<bool> {
         match &self.call.caller {
-            Caller::Token(claims) => claims.answer(kind, name, action),
+            Caller::Token(holder) => holder.claims.answer(kind, name, action),
             Caller::Login(_) => Some(true),
             Caller::Nobody => Some(false),
         }
@@ -293,7 +325,7 @@ impl RepositoryCall<'_> {
         )
     }
 
-    async fn find(&self, name: &RepoName) -> Result<Option<Repository>, ApiError> {
+    async fn find(&self, name: &RepoName) -> Result<Option<Arc<Repository>>, ApiError> {
         find_repository(self.call.registry, &self.call.instance, name).await
     }
 }

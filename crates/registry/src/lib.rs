@@ -23,17 +23,19 @@ mod tags;
 mod token;
 mod uploads;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
-use berth_artifacts::Artifacts;
-use berth_auth::Auth;
+use berth_artifacts::{Artifacts, Instance};
+use berth_auth::{Auth, service_name};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::access::Caller;
+pub use crate::body::FileBody;
 use crate::call::Call;
 pub use crate::error::{ApiError, Code};
 pub use crate::origin::{Origin, clean_host, request_host};
@@ -48,11 +50,27 @@ pub(crate) const MANIFEST_LIMIT: usize = 4 << 20;
 pub struct Registry {
     artifacts: Artifacts,
     auth: Auth,
+    /// The names of instances in tokens, by instance id.
+    services: RwLock<HashMap<String, Arc<str>>>,
 }
 
 impl Registry {
     pub fn new(artifacts: Artifacts, auth: Auth) -> Self {
-        Self { artifacts, auth }
+        Self { artifacts, auth, services: RwLock::default() }
+    }
+
+    /// The service name of an instance, made once.
+    fn service_of(&self, instance: &Instance) -> Arc<str> {
+        let id = &instance.instance_id;
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(service) = services.get(id) {
+            return Arc::clone(service);
+        }
+        drop(services);
+        let service: Arc<str> = service_name(&instance.region, id).into();
+        let mut services = self.services.write().unwrap_or_else(PoisonError::into_inner);
+        services.insert(id.clone(), Arc::clone(&service));
+        service
     }
 }
 

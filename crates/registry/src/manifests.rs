@@ -2,12 +2,12 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use berth_artifacts::{PushOptions, StoredManifest};
+use berth_artifacts::{Promise, PushOptions, StoredManifest};
 use berth_types::{Reference, Tag};
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 
 use crate::MANIFEST_LIMIT;
 use crate::blobs::{CONTENT_DIGEST, etag, matches_etag, not_modified};
@@ -16,6 +16,9 @@ use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
 use crate::route::Action;
 
+/// Bytes of a body that is too long to be a manifest which are still read.
+const DISCARDED: usize = 8 * MANIFEST_LIMIT;
+
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const PUSHED_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
@@ -23,7 +26,7 @@ pub(crate) async fn head(
     call: &RepositoryCall<'_>,
     reference: &Reference,
 ) -> Result<Response, ApiError> {
-    let manifest = find(call, reference).await?;
+    let manifest = call.manifest(reference, Promise::Keep).await?;
     if matches_etag(call, &manifest.digest) {
         return Ok(not_modified(&manifest.digest));
     }
@@ -34,12 +37,12 @@ pub(crate) async fn get(
     call: &RepositoryCall<'_>,
     reference: &Reference,
 ) -> Result<Response, ApiError> {
-    let manifest = find(call, reference).await?;
+    let manifest = call.manifest(reference, Promise::None).await?;
     if matches_etag(call, &manifest.digest) {
         return Ok(not_modified(&manifest.digest));
     }
     let headers = manifest_headers(&manifest);
-    Ok((StatusCode::OK, headers, Body::from(manifest.content)).into_response())
+    Ok((StatusCode::OK, headers, Body::from(manifest.content.clone())).into_response())
 }
 
 pub(crate) async fn put(
@@ -49,7 +52,8 @@ pub(crate) async fn put(
 ) -> Result<Response, ApiError> {
     let extra_tags = extra_tags(call, &reference)?;
     let repository = call.repository_for_push().await?;
-    let body = read_limited(body).await?;
+    let waits = call.header(&EXPECT).is_some();
+    let body = read_limited(body, waits).await?;
     let content_type = call.header(&CONTENT_TYPE);
     let location = format!("/v2/{}/manifests/{reference}", call.name);
     let tags = extra_tags.clone();
@@ -90,14 +94,6 @@ pub(crate) async fn delete(
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-async fn find(
-    call: &RepositoryCall<'_>,
-    reference: &Reference,
-) -> Result<StoredManifest, ApiError> {
-    let repository = call.repository(Action::Pull).await?;
-    call.artifacts().manifests().get(&repository.repo_id, reference).await.map_err(artifact_error)
-}
-
 fn manifest_headers(manifest: &StoredManifest) -> [(HeaderName, String); 4] {
     [
         (CONTENT_TYPE, manifest.media_type.clone()),
@@ -124,22 +120,34 @@ fn extra_tags(call: &RepositoryCall<'_>, reference: &Reference) -> Result<Vec<Ta
     Ok(tags)
 }
 
-/// The whole body, as long as it is not longer than a manifest may be.
-async fn read_limited(body: Body) -> Result<Bytes, ApiError> {
+/// The whole body, as long as it is not longer than a manifest may be. Of one that is too long the
+/// rest is taken off the wire as well, within reason, unless the client `waits` to be told to send:
+/// one that is still sending when the connection closes never reads why.
+async fn read_limited(mut body: Body, waits: bool) -> Result<Bytes, ApiError> {
     let too_large = || {
         let words = format!("a manifest may have {MANIFEST_LIMIT} bytes");
         ApiError::new(Code::ManifestTooLarge, words)
     };
-    // What is announced is refused before it is sent; what comes is counted all the same.
     let announced = http_body::Body::size_hint(&body).lower();
-    if usize::try_from(announced).is_ok_and(|length| length > MANIFEST_LIMIT) {
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > DISCARDED || (waits && announced > MANIFEST_LIMIT) {
         return Err(too_large());
     }
-    match Limited::new(body, MANIFEST_LIMIT).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => {
-            Err(ApiError::new(Code::ManifestInvalid, format!("cannot read the manifest: {error}")))
+    let mut whole = BytesMut::new();
+    let mut received = 0usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::new(Code::ManifestInvalid, format!("cannot read the manifest: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        received = received.saturating_add(data.len());
+        if received <= MANIFEST_LIMIT {
+            whole.extend_from_slice(&data);
+        } else if received > DISCARDED {
+            break;
+        } else {
+            whole.clear();
         }
     }
+    if received > MANIFEST_LIMIT { Err(too_large()) } else { Ok(whole.freeze()) }
 }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use berth_artifacts::Instance;
-use berth_auth::{Grant, TEMP_USERNAME, service_name};
+use berth_auth::{Grant, TEMP_USERNAME};
 use berth_types::{Ctx, Identity, Principal};
 use chrono::{DateTime, SecondsFormat};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -48,7 +48,7 @@ type Parameters = Vec<(String, String)>;
 
 async fn by_query(registry: &Registry, request: &http::Request<()>) -> Result<Response, ApiError> {
     let instance = instance_of(registry, request).await?;
-    let service = service_name(&instance.region, &instance.instance_id);
+    let service = registry.service_of(&instance);
     let query = request.uri().query().unwrap_or_default();
     let parameters: Parameters =
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -113,7 +113,7 @@ async fn issue(
     for scope in scopes {
         grants.push(grant(registry, &ctx, instance, &scope).await?);
     }
-    let service = service_name(&instance.region, &instance.instance_id);
+    let service = registry.service_of(instance);
     let issued = registry
         .auth
         .issue_token(&ctx.identity, &service, grants)
@@ -178,7 +178,7 @@ async fn grant(
 async fn instance_of(
     registry: &Registry,
     request: &http::Request<()>,
-) -> Result<Instance, ApiError> {
+) -> Result<Arc<Instance>, ApiError> {
     let origin = Origin::of(request);
     registry.artifacts.instances().by_host(origin.host_name()).await.map_err(artifact_error)
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use berth_artifacts::{Artifacts, Limits};
+use berth_artifacts::{Artifacts, Limits, QuotaDefaults};
 use berth_auth::bootstrap::bootstrap;
-use berth_auth::{Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey};
+use berth_auth::{Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey, RateLimit};
 use berth_builder::{BuildConfig, Builder};
 use berth_control::{Control, ControlConfig};
-use berth_metadata::Db;
+use berth_metadata::{Access, Db, DbOptions};
 use berth_registry::Registry;
 use berth_storage::StorageConfig;
 use berth_subscription::{ProviderConfig, Subscription, SubscriptionConfig};
@@ -37,7 +37,8 @@ pub(crate) struct Parts {
 /// builder hears of every push, whoever pushes.
 pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let db = Db::open(&config.database_url()).await?;
+    let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
+    let db = Db::open_with(&config.database_url(), options).await?;
     let store = berth_storage::open(&storage(config)).await?;
     let master = MasterKey::load_or_create(&config.master_key_file())?;
     let access_key = config.root_key.as_ref();
@@ -53,9 +54,24 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
         },
     )
     .await?;
-    let auth = Auth::new(db.clone(), master, Arc::clone(&clock), AuthConfig::default());
+    let key_rate = RateLimit::new(config.limits.key_rate, config.limits.key_burst);
+    let auth = Auth::new(
+        db.clone(),
+        master,
+        Arc::clone(&clock),
+        AuthConfig { key_rate, ..AuthConfig::default() },
+    );
 
-    let limits = Limits { auto_create_namespace: config.limits.auto_create_namespace };
+    let limits = Limits {
+        auto_create_namespace: config.limits.auto_create_namespace,
+        max_blob: if config.limits.max_blob == 0 { u64::MAX } else { config.limits.max_blob },
+        quota: QuotaDefaults {
+            storage: config.limits.instance_storage,
+            namespaces: config.limits.instance_namespaces,
+            repositories: config.limits.instance_repositories,
+        },
+        cache_memory: usize::try_from(config.limits.cache_memory).unwrap_or(usize::MAX),
+    };
     let artifacts = Artifacts::new(db.clone(), store, Arc::clone(&clock)).with_limits(limits);
     let builder = builder(config, &artifacts)?;
     let artifacts = artifacts.with_listener(Arc::new(builder.clone()));

@@ -66,6 +66,8 @@ pub const KEYS: &[Key] = &[
     key("build.max_layer", Kind::Size, "bytes that a layer may inflate to (64GiB)"),
     key("subscription.interval", Kind::Duration, "time between two periodic tasks (1h)"),
     key("subscription.workers", Kind::Count, "subscription tasks at the same time (2)"),
+    key("scrub.interval", Kind::Duration, "time between two passes over all blobs; 0: never (7d)"),
+    key("scrub.rate", Kind::Size, "bytes per second that a pass reads; 0: no limit (64MiB)"),
     key("limits.connections", Kind::Count, "open connections (4096)"),
     key("limits.address_connections", Kind::Count, "of these from one address; 0 all (1024)"),
     key("limits.header_timeout", Kind::Duration, "time for a request head, and idle time (60s)"),
@@ -82,6 +84,10 @@ pub const KEYS: &[Key] = &[
     key("limits.address_burst", Kind::Count, "of these at once; 0 two seconds' worth (0)"),
     key("limits.failed_logins", Kind::Count, "wrong secrets/min of an address; 0 no limit (30)"),
     key("limits.proxies", Kind::List, "ranges of further proxies in X-Forwarded-For"),
+    key("limits.instance_storage", Kind::Size, "bytes of an instance; 0: no limit (0)"),
+    key("limits.instance_namespaces", Kind::Count, "namespaces of an instance; 0: no limit (0)"),
+    key("limits.instance_repositories", Kind::Count, "repositories of an instance (0)"),
+    key("limits.cache_memory", Kind::Size, "memory for manifests, tags, links (16MiB)"),
     key("limits.auto_create_namespace", Kind::Flag, "make missing namespaces at push (true)"),
 ];
 

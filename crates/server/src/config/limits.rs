@@ -51,6 +51,17 @@ pub struct LimitsSection {
     pub failed_logins: u32,
     /// Addresses of proxies before the nearest one, which `X-Forwarded-For` also lists.
     pub proxies: Vec<IpNet>,
+    /// Bytes that the repositories of an instance may hold, unless it has a quota of its own. 0: no
+    /// limit.
+    #[serde(deserialize_with = "units::size")]
+    pub instance_storage: u64,
+    /// Namespaces of an instance, likewise.
+    pub instance_namespaces: u64,
+    /// Repositories of an instance, likewise.
+    pub instance_repositories: u64,
+    /// Memory in which manifests, tags and links are remembered between requests.
+    #[serde(deserialize_with = "units::size")]
+    pub cache_memory: u64,
     /// Make a private namespace when an image is pushed into one that does not exist.
     pub auto_create_namespace: bool,
 }
@@ -74,6 +85,10 @@ impl Default for LimitsSection {
             address_burst: 0,
             failed_logins: 30,
             proxies: Vec::new(),
+            instance_storage: 0,
+            instance_namespaces: 0,
+            instance_repositories: 0,
+            cache_memory: 16 << 20,
             auto_create_namespace: true,
         }
     }
@@ -88,8 +103,8 @@ impl LimitsSection {
         if self.header_timeout.is_zero() {
             return wrong("limits.header_timeout must be longer than nothing");
         }
-        if !(1 << 10..=256 << 10).contains(&self.header_size) {
-            return wrong("limits.header_size must be between 1KiB and 256KiB");
+        if !(1 << 10..=128 << 10).contains(&self.header_size) {
+            return wrong("limits.header_size must be between 1KiB and 128KiB");
         }
         if !(256..=60 << 10).contains(&self.uri_length) {
             return wrong("limits.uri_length must be between 256 bytes and 60KiB");
