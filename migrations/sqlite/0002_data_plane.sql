@@ -15,6 +15,8 @@ CREATE INDEX manifest_review ON manifest (review_after) WHERE review_after IS NO
 -- Whose object is it?
 CREATE INDEX blob_by_key ON blob (storage_key);
 
+CREATE INDEX task_by_queue ON task (queue, created_at);
+
 -- Objects whose rows are gone and whose bytes are to be removed.
 CREATE TABLE object_removal (
   storage_key TEXT PRIMARY KEY,

@@ -11,8 +11,8 @@ use crate::integrity::Examinations;
 use crate::locks::Locks;
 use crate::quota::StorageLimits;
 use crate::{
-    ArtifactError, Blobs, Gc, GcConfig, Instances, Lookups, Manifests, Namespaces, PushListener,
-    QuotaDefaults, Quotas, Repositories, Tags, Uploads,
+    ArtifactError, Blobs, Gc, GcConfig, Instances, Lookups, Maintenance, Manifests, Namespaces,
+    PushListener, QuotaDefaults, Quotas, Repositories, Tags, Uploads,
 };
 
 /// What an operator may limit.
@@ -90,6 +90,10 @@ impl Artifacts {
     pub fn with_gc(mut self, config: GcConfig) -> Self {
         self.gc = config;
         self
+    }
+
+    pub fn maintenance(&self) -> Maintenance<'_> {
+        Maintenance(self)
     }
 
     pub fn gc(&self) -> Gc<'_> {

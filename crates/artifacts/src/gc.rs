@@ -10,17 +10,22 @@
 mod audit;
 mod blobs;
 mod config;
+mod handler;
 mod links;
 mod manifests;
 mod objects;
 mod preview;
 mod report;
 
+use std::time::Instant;
+
 use async_trait::async_trait;
+use berth_metadata::repos::maintenance_task;
 use berth_types::Millis;
 
 pub use self::audit::GcAudit;
 pub use self::config::GcConfig;
+pub use self::handler::Collector;
 pub use self::report::{GcItem, GcReport, GcStage};
 use crate::{ArtifactError, Artifacts};
 
@@ -64,6 +69,7 @@ impl Gc<'_> {
     /// `Stopped` when the watch stops it; when database or store fail. What was collected until
     /// then stays so, and the next run goes on.
     pub async fn run(&self, watch: &dyn GcWatch) -> Result<GcReport, ArtifactError> {
+        let start = Instant::now();
         let mut run = Run::new(self.0, watch);
         // The levels go down, so that what one frees is freed by the next of the same run.
         run.manifests().await?;
@@ -72,7 +78,16 @@ impl Gc<'_> {
         run.removals().await?;
         run.uploads().await?;
         run.objects().await?;
-        self.0.quotas().fold().await?;
+        run.books().await?;
+        let GcReport { manifests, links, blobs, blob_bytes, objects, object_bytes, .. } =
+            run.report;
+        for (what, count) in
+            [("manifest", manifests), ("link", links), ("blob", blobs), ("object", objects)]
+        {
+            metrics::counter!("berth_gc_collected_total", "what" => what).increment(count);
+        }
+        metrics::counter!("berth_gc_bytes_total").increment(blob_bytes + object_bytes);
+        metrics::histogram!("berth_gc_duration_seconds").record(start.elapsed());
         Ok(run.report)
     }
 }
@@ -101,6 +116,15 @@ impl<'a> Run<'a> {
 
     async fn progress(&self, stage: GcStage) {
         self.watch.progress(stage, &self.report).await;
+    }
+
+    /// Rows that grow with time and say nothing any more.
+    async fn books(&mut self) -> Result<(), ArtifactError> {
+        self.check()?;
+        self.artifacts.quotas().fold().await?;
+        let mut session = self.artifacts.db.begin().await?;
+        maintenance_task::forget(&mut session, self.until - config::KEEP_TASKS).await?;
+        Ok(session.commit().await?)
     }
 
     /// Uploads that nobody continues, and what unfinished objects left in the store.

@@ -22,6 +22,7 @@ mod integrity;
 mod listener;
 mod locks;
 mod lookups;
+mod maintenance;
 mod manifests;
 mod namespaces;
 mod quota;
@@ -40,10 +41,11 @@ pub use berth_metadata::repos::repository::{Repository, RepositoryFilter};
 pub use blobs::Blobs;
 pub use derived::is_derived_tag;
 pub use error::{ArtifactError, ArtifactErrorKind};
-pub use gc::{Gc, GcAudit, GcConfig, GcItem, GcReport, GcStage, GcWatch};
+pub use gc::{Collector, Gc, GcAudit, GcConfig, GcItem, GcReport, GcStage, GcWatch};
 pub use instances::Instances;
 pub use listener::{PushListener, TagPush};
 pub use lookups::{InRepository, Lookups, Promise};
+pub use maintenance::{Maintenance, MaintenanceError, MaintenanceKind, MaintenanceTask};
 pub use manifests::{
     Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage, StoredManifest,
 };

@@ -13,6 +13,7 @@ pub mod collection_audit;
 pub mod converted_layer;
 pub mod instance;
 pub mod lookup;
+pub mod maintenance_task;
 pub mod manifest;
 pub mod namespace;
 pub mod object_removal;

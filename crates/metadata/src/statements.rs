@@ -15,6 +15,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("converted_layer", repos::converted_layer::STATEMENTS),
     ("instance", repos::instance::STATEMENTS),
     ("lookup", repos::lookup::STATEMENTS),
+    ("maintenance_task", repos::maintenance_task::STATEMENTS),
     ("manifest", repos::manifest::STATEMENTS),
     ("namespace", repos::namespace::STATEMENTS),
     ("object_removal", repos::object_removal::STATEMENTS),

@@ -12,6 +12,9 @@ pub(super) const SWEEP_MARGIN: Duration = Duration::from_secs(600);
 
 const DAY: Millis = 24 * 3600 * 1000;
 
+/// How long the tasks of maintenance that have ended are kept.
+pub(super) const KEEP_TASKS: Millis = 30 * DAY;
+
 /// How long the collector waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GcConfig {
@@ -71,7 +74,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("berth.db").display());
         let db = Db::open(&url).await.expect("database");
-        let clock = Arc::new(ManualClock::new(1_000_000));
+        let clock = Arc::new(ManualClock::at(1_000_000));
         let gc = GcConfig { grace: Duration::from_secs(10), ..GcConfig::default() };
         let artifacts = Artifacts::new(db, Arc::new(MemoryStore::default()), clock).with_gc(gc);
         assert_eq!(artifacts.lease_until(None), None, "it is in use");

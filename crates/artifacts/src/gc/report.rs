@@ -49,6 +49,19 @@ pub struct GcReport {
     pub pieces: u64,
 }
 
+impl fmt::Display for GcReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reviewed, manifests, links, blobs, blob_bytes, .. } = self;
+        let Self { objects, object_bytes, uploads, pieces, .. } = self;
+        write!(
+            f,
+            "{reviewed} reviewed; {manifests} manifests, {links} blobs of repositories, {blobs} \
+             blobs ({blob_bytes} bytes), {objects} stray objects ({object_bytes} bytes), {uploads} \
+             uploads, {pieces} pieces"
+        )
+    }
+}
+
 /// One thing that went, or would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GcItem {

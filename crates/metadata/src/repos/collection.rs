@@ -297,7 +297,6 @@ pub async fn forget_layers(
     digest: &Digest,
     used_before: Millis,
 ) -> Result<u64, DbError> {
-    session.touch(Change::BlobReviews);
     session.execute(FORGET_LAYERS, args![digest, used_before]).await
 }
 
