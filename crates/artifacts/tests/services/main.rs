@@ -2,6 +2,8 @@
 
 mod blobs;
 mod manifests;
+mod quotas;
 mod repositories;
+mod scrub;
 mod support;
 mod uploads;

@@ -1,4 +1,4 @@
-//! A place with database, folder and instance.
+//! A place with database, store and instance.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -9,10 +9,14 @@ use berth_artifacts::{
 };
 use berth_metadata::repos::{account, instance, setting};
 use berth_metadata::{Db, DbOptions, Session, args};
-use berth_storage::FolderStore;
-use berth_types::{Ctx, Digest, Identity, Reference, SystemClock};
+use berth_storage::StorageConfig;
+use berth_testkit::s3::S3Config;
+use berth_types::{Ctx, Digest, Identity, Reference, Secret, SystemClock};
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStoreExt as _, PutPayload};
 use tempfile::TempDir;
 
 pub(crate) const INSTANCE: &str = "cri-0000000000000000";
@@ -36,29 +40,65 @@ macro_rules! on_both_engines {
 }
 pub(crate) use on_both_engines;
 
+/// Runs each test function on both engines, with a folder of blobs and with a bucket of them.
+macro_rules! on_every_store {
+    ($($name:ident),* $(,)?) => {
+        crate::support::on_both_engines!($($name),*);
+        mod sqlite_and_bucket {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Place::sqlite_and_bucket().await).await;
+            })*
+        }
+        mod postgres_and_bucket {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Place::postgres_and_bucket().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_every_store;
+
 pub(crate) struct Place {
     pub(crate) artifacts: Artifacts,
     pub(crate) ctx: Ctx,
     url: String,
     folder: TempDir,
+    /// Where the blobs are, when not in the folder.
+    bucket: Option<S3Config>,
 }
 
 impl Place {
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("berth.db").display());
-        Self::new(url, folder).await
+        Self::new(url, folder, None).await
+    }
+
+    pub(crate) async fn sqlite_and_bucket() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite:{}", folder.path().join("berth.db").display());
+        Self::new(url, folder, Some(berth_testkit::s3::fresh_bucket())).await
+    }
+
+    pub(crate) async fn postgres_and_bucket() -> Self {
+        let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database)
+            .await
+            .expect("PostgreSQL");
+        let bucket = Some(berth_testkit::s3::fresh_bucket());
+        Self::new(url, tempfile::tempdir().expect("folder"), bucket).await
     }
 
     pub(crate) async fn postgres() -> Self {
         let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database)
             .await
             .expect("PostgreSQL");
-        Self::new(url, tempfile::tempdir().expect("folder")).await
+        Self::new(url, tempfile::tempdir().expect("folder"), None).await
     }
 
-    async fn new(url: String, folder: TempDir) -> Self {
-        let artifacts = open(&url, &folder).await;
+    async fn new(url: String, folder: TempDir, bucket: Option<S3Config>) -> Self {
+        let artifacts = open(&url, &folder, bucket.as_ref()).await;
         let mut session = artifacts.db.begin().await.expect("begin");
         let account =
             account::Account { account_id: "1".to_owned(), name: "root".to_owned(), created_at: 1 };
@@ -79,12 +119,37 @@ impl Place {
         setting::put(&mut session, "default_instance_id", INSTANCE).await.expect("setting");
         session.commit().await.expect("commit");
         let identity = Identity::root("1", "key");
-        Self { artifacts, ctx: Ctx::new(identity, "REQUEST".to_owned()), url, folder }
+        Self { artifacts, ctx: Ctx::new(identity, "REQUEST".to_owned()), url, folder, bucket }
     }
 
     /// What a restarted process sees.
     pub(crate) async fn restarted(&self) -> Artifacts {
-        open(&self.url, &self.folder).await
+        open(&self.url, &self.folder, self.bucket.as_ref()).await
+    }
+
+    /// Writes other bytes into an object behind the store's back.
+    pub(crate) async fn overwrite(&self, key: &str, bytes: &[u8]) {
+        let Some(bucket) = &self.bucket else {
+            let folder = self.objects_folder().expect("the folder of objects");
+            let path = folder.join(&key[..4]).join(&key[4..6]).join(key);
+            return std::fs::write(path, bytes).expect("overwrite");
+        };
+        let s3 = AmazonS3Builder::new()
+            .with_endpoint(&bucket.endpoint)
+            .with_allow_http(true)
+            .with_bucket_name(&bucket.bucket)
+            .with_region(&bucket.region)
+            .with_access_key_id(&bucket.access_key_id)
+            .with_secret_access_key(&bucket.secret_access_key)
+            .build();
+        let path = ObjectPath::from(format!("objects/{key}"));
+        let bytes = PutPayload::from(bytes.to_vec());
+        s3.expect("a client").put(&path, bytes).await.expect("overwrite");
+    }
+
+    /// Where the files of the objects are, when they are files.
+    pub(crate) fn objects_folder(&self) -> Option<PathBuf> {
+        self.bucket.is_none().then(|| self.path("blobs").join("objects"))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -153,10 +218,28 @@ impl Place {
     }
 }
 
-async fn open(url: &str, folder: &TempDir) -> Artifacts {
-    let db = Db::open_with(url, DbOptions { max_connections: 8, ..DbOptions::default() }).await.expect("database");
-    let store = FolderStore::open(&folder.path().join("blobs")).await.expect("store");
-    Artifacts::new(db, Arc::new(store), Arc::new(SystemClock))
+async fn open(url: &str, folder: &TempDir, bucket: Option<&S3Config>) -> Artifacts {
+    let db = Db::open_with(url, DbOptions { max_connections: 8, ..DbOptions::default() })
+        .await
+        .expect("database");
+    let config = match bucket {
+        None => StorageConfig {
+            url: format!("file:{}", folder.path().join("blobs").display()),
+            ..StorageConfig::default()
+        },
+        Some(bucket) => StorageConfig {
+            url: format!("s3://{}", bucket.bucket),
+            endpoint: Some(bucket.endpoint.clone()),
+            region: Some(bucket.region.clone()),
+            access_key_id: Some(bucket.access_key_id.clone()),
+            secret_access_key: Some(Secret::new(bucket.secret_access_key.clone())),
+            allow_http: true,
+            path_style: true,
+            ..StorageConfig::default()
+        },
+    };
+    let store = berth_storage::open(&config).await.expect("store");
+    Artifacts::new(db, store, Arc::new(SystemClock))
 }
 
 /// A client that sends all of it.
