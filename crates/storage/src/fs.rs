@@ -9,7 +9,9 @@
 //! under the one who synced them.
 
 mod files;
+mod folders;
 mod layout;
+mod pieces;
 mod read;
 mod walk;
 mod write;

@@ -1,20 +1,23 @@
 //! Where files are, and the durable moves between them.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::folders::Folders;
 use crate::{ObjectStat, StorageError, StorageErrorKind, key};
 
 pub(super) struct Layout {
     objects: PathBuf,
     partials: PathBuf,
+    folders: Folders,
 }
 
 impl Layout {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { objects: folder.join("objects"), partials: folder.join("partial") }
+        let (objects, partials) = (folder.join("objects"), folder.join("partial"));
+        Self { objects, partials, folders: Folders::default() }
     }
 
     pub(super) fn objects(&self) -> &Path {
@@ -31,7 +34,7 @@ impl Layout {
             fs::create_dir_all(folder).map_err(at("make the folder", folder))?;
         }
         match self.objects.parent() {
-            Some(root) => sync_folder(root),
+            Some(root) => self.sync(root),
             None => Ok(()),
         }
     }
@@ -44,6 +47,11 @@ impl Layout {
                 .map_err(at("write to the folder", folder))?;
         }
         Ok(())
+    }
+
+    /// Makes the entries of a folder durable.
+    pub(super) fn sync(&self, folder: &Path) -> Result<(), StorageError> {
+        self.folders.sync(folder)
     }
 
     pub(super) fn object(&self, key: &str) -> Result<PathBuf, StorageError> {
@@ -83,7 +91,7 @@ impl Layout {
         let folder = path.parent().unwrap_or(&self.objects);
         self.make_folder(folder)?;
         place(&path)?;
-        sync_folder(folder)
+        self.sync(folder)
     }
 
     /// Makes `objects/xxxx/yy` durably; nothing to do nearly always.
@@ -93,9 +101,9 @@ impl Layout {
         }
         fs::create_dir_all(folder).map_err(at("make the folder", folder))?;
         if let Some(parent) = folder.parent() {
-            sync_folder(parent)?;
+            self.sync(parent)?;
         }
-        sync_folder(&self.objects)
+        self.sync(&self.objects)
     }
 }
 
@@ -115,13 +123,6 @@ pub(super) fn object_error(action: &str, key: &str, error: &io::Error) -> Storag
         return StorageError::new(StorageErrorKind::NotFound, format!("there is no object {key}"));
     }
     StorageError::io(&format!("{action} object {key}"), error)
-}
-
-/// Makes the entries of a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    File::open(folder)
-        .and_then(|opened| opened.sync_all())
-        .map_err(at("make durable the folder", folder))
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {

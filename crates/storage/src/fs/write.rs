@@ -1,7 +1,7 @@
 //! Writing: partial objects, and files taken over whole.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Read as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,14 +11,17 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::blocking;
-use super::layout::{Layout, at, stat_of, sync_folder};
+use super::layout::{Layout, at, stat_of};
+use super::pieces::{begin_writeback, write_all_at};
 use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{ObjectStat, PartialObject, StorageError, StorageErrorKind, Stored, key};
 
 /// Bytes gathered before they are written in one go, while the next are gathered.
 const BATCH: usize = 1 << 20;
-/// Pieces in one write: the kernel's limit.
+/// Pieces gathered at most.
 const PIECES: usize = 1024;
+/// The disk is given what was written every so many bytes.
+const WRITEBACK: u64 = 8 << 20;
 
 /// What must survive.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub(crate) struct Live {
     file: Arc<File>,
     /// Bytes written or being written.
     handed_over: u64,
+    /// Of those, given to the disk.
+    written_back: u64,
     gathered: Vec<Bytes>,
     gathered_len: usize,
     writing: Option<JoinHandle<io::Result<()>>>,
@@ -65,13 +70,17 @@ pub(super) async fn sync(
     layout: &Arc<Layout>,
     partial: &mut PartialObject,
 ) -> Result<(), StorageError> {
+    if partial.len == 0 {
+        // A form without bytes names no file.
+        return Ok(());
+    }
     let live = open(layout, partial).await?;
     let done = live.drain().await;
     let (file, named) = (Arc::clone(&live.file), live.named);
     checked(partial, done)?;
     let synced = blocking(layout, move |layout| {
         file.sync_data().map_err(at("make durable a file in", layout.partials()))?;
-        if named { Ok(()) } else { sync_folder(layout.partials()) }
+        if named { Ok(()) } else { layout.sync(layout.partials()) }
     });
     synced.await?;
     if let PartialLive::Folder(live) = &mut partial.live {
@@ -97,7 +106,6 @@ pub(super) async fn finish(
         file.sync_data().map_err(at("make durable", &from))?;
         let stamp = stat_of(&file.metadata().map_err(at("measure", &from))?).stamp;
         let key = publish_partial(layout, name, &from)?;
-        sync_folder(layout.partials())?;
         Ok(Stored { key, size, stamp })
     })
     .await
@@ -166,6 +174,7 @@ impl Live {
         Self {
             file: Arc::new(file),
             handed_over: len,
+            written_back: len,
             gathered: Vec::new(),
             gathered_len: 0,
             writing: None,
@@ -191,8 +200,18 @@ impl Live {
         let offset = self.handed_over;
         self.handed_over += std::mem::take(&mut self.gathered_len) as u64;
         let file = Arc::clone(&self.file);
-        let write = move || write_all_at(&file, &pieces, offset);
-        self.writing = Some(tokio::task::spawn_blocking(write));
+        let mut written_back = None;
+        if self.handed_over - self.written_back >= WRITEBACK {
+            written_back = Some(self.written_back..self.handed_over);
+            self.written_back = self.handed_over;
+        }
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            write_all_at(&file, &pieces, offset)?;
+            if let Some(range) = written_back {
+                begin_writeback(&file, &range);
+            }
+            Ok(())
+        }));
         Ok(())
     }
 
@@ -200,23 +219,6 @@ impl Live {
         self.hand_over().await?;
         self.written().await
     }
-}
-
-fn write_all_at(file: &File, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let mut rest = slices.as_mut_slice();
-    while !rest.is_empty() {
-        let count = match rustix::io::pwritev(file, rest, offset) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        if count == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        offset += count as u64;
-        IoSlice::advance_slices(&mut rest, count);
-    }
-    Ok(())
 }
 
 /// The live part of a partial object; opens its file when this process does not have it.
