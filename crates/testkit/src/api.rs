@@ -113,7 +113,7 @@ impl Api {
 }
 
 /// RFC 3986: everything but letters, digits, `-`, `.`, `_` and `~`.
-fn percent_encode(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -125,7 +125,7 @@ fn percent_encode(text: &str) -> String {
 }
 
 /// `YYYY-MM-DDThh:mm:ssZ` of a moment after 1970 (civil date from days, proleptic Gregorian).
-fn httpdate(moment: std::time::SystemTime) -> String {
+pub(crate) fn httpdate(moment: std::time::SystemTime) -> String {
     let seconds = moment.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days are counted from 0000-03-01, so that leap days come last in their year.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use berth_testkit::s3::{MultipartUpload, OssQuirks, S3Config, fresh_bucket};
 use berth_types::Secret;
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
@@ -9,14 +10,13 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use tempfile::TempDir;
 
-use super::s3_server::S3Server;
 use crate::{BlobStore, MemoryStore, StorageConfig, open};
 
 /// Somewhere to store, opened as often as a test likes: every store is like another process.
 pub(crate) enum Place {
     Folder(TempDir),
     Memory(MemoryStore),
-    S3 { config: StorageConfig, _server: Option<S3Server> },
+    S3 { config: Box<StorageConfig>, bucket: Box<S3Config>, proxy: Option<Box<OssQuirks>> },
 }
 
 impl Place {
@@ -28,6 +28,53 @@ impl Place {
                 open(&StorageConfig { url, ..StorageConfig::default() }).await.expect("open")
             }
             Self::S3 { config, .. } => open(config).await.expect("open"),
+        }
+    }
+
+    /// OSS was asked for nothing that it does not do.
+    pub(crate) fn assert_nothing_refused(&self) {
+        if let Self::S3 { proxy: Some(proxy), .. } = self {
+            assert_eq!(proxy.refused(), Vec::<String>::new());
+        }
+    }
+
+    /// The proxy of the place, where it has one.
+    pub(crate) fn proxy(&self) -> Option<&OssQuirks> {
+        match self {
+            Self::S3 { proxy, .. } => proxy.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The multipart uploads that are under way; none where there are no such.
+    pub(crate) async fn multipart_uploads(&self) -> Vec<MultipartUpload> {
+        let Self::S3 { bucket, .. } = self else { return Vec::new() };
+        let bucket = bucket.clone();
+        tokio::task::spawn_blocking(move || bucket.multipart_uploads()).await.expect("a list")
+    }
+
+    /// What lies in the store beside finished objects.
+    pub(crate) async fn unfinished(&self) -> Vec<String> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Folder(folder) => {
+                let files =
+                    std::fs::read_dir(folder.path().join("store/partial")).expect("a folder");
+                let name =
+                    |file: std::io::Result<std::fs::DirEntry>| file.expect("a file").file_name();
+                files.map(|file| name(file).to_string_lossy().into_owned()).collect()
+            }
+            Self::S3 { config, bucket, .. } => {
+                let prefix = url::Url::parse(&config.url).expect("a URL").path().to_owned();
+                let prefix = format!("{}/partial/", prefix.trim_start_matches('/'));
+                let (bucket, prefix) =
+                    (bucket.as_ref().clone(), prefix.trim_start_matches('/').to_owned());
+                let tails = tokio::task::spawn_blocking(move || bucket.objects(&prefix));
+                let mut all = tails.await.expect("a list");
+                let uploads = self.multipart_uploads().await;
+                all.extend(uploads.into_iter().map(|upload| upload.key));
+                all
+            }
         }
     }
 
@@ -68,30 +115,25 @@ pub(crate) fn memory() -> Place {
     Place::Memory(MemoryStore::default())
 }
 
-pub(crate) async fn oss() -> Place {
-    let server = S3Server::start().await;
-    let config = StorageConfig {
-        url: format!("s3://{}/some/prefix", S3Server::BUCKET),
-        endpoint: Some(server.endpoint.clone()),
-        region: Some("us-east-1".to_owned()),
-        access_key_id: Some(S3Server::ACCESS_KEY_ID.to_owned()),
-        secret_access_key: Some(Secret::new(S3Server::SECRET_ACCESS_KEY)),
-        allow_http: true,
-        path_style: true,
-    };
-    Place::S3 { config, _server: Some(server) }
+pub(crate) fn oss() -> Place {
+    let proxy = OssQuirks::start();
+    let config = config(proxy.bucket(), "some/prefix");
+    Place::S3 { config, bucket: Box::new(proxy.behind().clone()), proxy: Some(Box::new(proxy)) }
 }
 
 pub(crate) fn minio() -> Place {
-    let bucket = berth_testkit::s3::fresh_bucket();
-    let config = StorageConfig {
-        url: format!("s3://{}", bucket.bucket),
-        endpoint: Some(bucket.endpoint),
-        region: Some(bucket.region),
-        access_key_id: Some(bucket.access_key_id),
-        secret_access_key: Some(Secret::new(bucket.secret_access_key)),
+    let bucket = fresh_bucket();
+    Place::S3 { config: config(&bucket, ""), bucket: Box::new(bucket), proxy: None }
+}
+
+fn config(bucket: &S3Config, prefix: &str) -> Box<StorageConfig> {
+    Box::new(StorageConfig {
+        url: format!("s3://{}/{prefix}", bucket.bucket),
+        endpoint: Some(bucket.endpoint.clone()),
+        region: Some(bucket.region.clone()),
+        access_key_id: Some(bucket.access_key_id.clone()),
+        secret_access_key: Some(Secret::new(bucket.secret_access_key.clone())),
         allow_http: true,
         path_style: true,
-    };
-    Place::S3 { config, _server: None }
+    })
 }

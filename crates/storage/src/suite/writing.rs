@@ -9,19 +9,19 @@ use super::places::Place;
 use super::{assert_object, pattern, read_range, store_bytes};
 use crate::{BlobStore, PartialObject, StorageErrorKind};
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
-async fn append(store: &dyn BlobStore, partial: &mut PartialObject, bytes: &[u8]) {
+pub(super) async fn append(store: &dyn BlobStore, partial: &mut PartialObject, bytes: &[u8]) {
     store.append(partial, Bytes::copy_from_slice(bytes)).await.expect("append");
 }
 
 /// As it lies in a row of the database.
-async fn synced(store: &dyn BlobStore, partial: &mut PartialObject) -> String {
+pub(super) async fn synced(store: &dyn BlobStore, partial: &mut PartialObject) -> String {
     store.sync(partial).await.expect("sync");
     serde_json::to_string(partial).expect("serialise")
 }
 
-fn taken_up(form: &str) -> PartialObject {
+pub(super) fn taken_up(form: &str) -> PartialObject {
     serde_json::from_str(form).expect("deserialise")
 }
 
@@ -84,6 +84,31 @@ pub(crate) async fn a_synced_form_goes_on_in_another_store(place: &Place) {
     append(&*store, &mut partial, &bytes[11 * MIB..]).await;
     let stored = store.finish(partial).await.expect("finish");
     assert_object(&*store, &stored, &bytes).await;
+}
+
+pub(crate) async fn chunks_of_every_size(place: &Place) {
+    // Each chunk is synced and continued by another process.
+    let tiny = [1].repeat(60);
+    let falling = [4096, 4000, 2000, 1999, 900, 7, 6, 5, 4, 3];
+    let mixed = [MIB, 1, 50_000_000, 5 * MIB, 3, 9 * MIB, MIB, MIB, 1];
+    for sizes in [&tiny[..], &falling, &mixed] {
+        let bytes = pattern(12, sizes.iter().sum());
+        let store = place.store().await;
+        let mut partial = store.create().await.expect("create");
+        let mut rest = bytes.as_slice();
+        for size in sizes {
+            let (now, later) = rest.split_at(*size);
+            rest = later;
+            store.take_up(&mut partial);
+            for piece in now.chunks(700_001) {
+                append(&*store, &mut partial, piece).await;
+            }
+            partial = taken_up(&synced(&*store, &mut partial).await);
+        }
+        store.take_up(&mut partial);
+        let stored = store.finish(partial).await.expect("finish");
+        assert_object(&*store, &stored, &bytes).await;
+    }
 }
 
 pub(crate) async fn what_was_not_synced_is_written_again(place: &Place) {
