@@ -8,6 +8,7 @@ pub(crate) mod authorization_token;
 pub(crate) mod endpoint;
 pub(crate) mod instance;
 pub(crate) mod instance_usage;
+pub(crate) mod maintenance_task;
 pub(crate) mod namespace;
 pub(crate) mod repository;
 pub(crate) mod tag;

@@ -73,6 +73,10 @@ codes! {
         "The instance has no such artifact subscription task.";
     SUBSCRIPTION_TASK_FINISHED = "SUBSCRIPTION_TASK_FINISHED", 200, Berth,
         "The artifact subscription task has ended and cannot be cancelled.";
+    MAINTENANCE_TASK_NOT_EXIST = "MAINTENANCE_TASK_NOT_EXIST", 200, Berth,
+        "There is no such maintenance task.";
+    MAINTENANCE_TASK_FINISHED = "MAINTENANCE_TASK_FINISHED", 200, Berth,
+        "The maintenance task has ended already.";
     OPERATION_CONFLICT = "OPERATION_CONFLICT", 200, Berth,
         "Somebody changed the same object at the same time, or it is still in use.";
     NOT_SUPPORTED = "NOT_SUPPORTED", 200, Berth,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use berth_artifacts::{ArtifactError, ArtifactErrorKind};
+use berth_artifacts::{ArtifactError, ArtifactErrorKind, MaintenanceError};
 use berth_auth::{AuthError, Denied, Throttled};
 use berth_builder::{BuildError, BuildErrorKind};
 use berth_metadata::{DbError, DbErrorKind};
@@ -248,6 +248,18 @@ impl From<SubscriptionError> for ApiError {
             (Kind::TaskFinished, error) => (codes::SUBSCRIPTION_TASK_FINISHED, error),
         };
         Self::new(code.0, sentence(&code.1))
+    }
+}
+
+impl From<MaintenanceError> for ApiError {
+    fn from(error: MaintenanceError) -> Self {
+        let code = match error {
+            MaintenanceError::Database(error) => return error.into(),
+            MaintenanceError::Task(error) => return Self::internal(error),
+            MaintenanceError::NotFound(_) => codes::MAINTENANCE_TASK_NOT_EXIST,
+            MaintenanceError::Finished(_) => codes::MAINTENANCE_TASK_FINISHED,
+        };
+        Self::new(code, sentence(&error))
     }
 }
 

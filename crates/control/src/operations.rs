@@ -21,6 +21,10 @@ use crate::actions::authorization_token::GetAuthorizationToken;
 use crate::actions::endpoint::{GetInstanceEndpoint, ListInstanceEndpoint};
 use crate::actions::instance::{GetInstance, ListInstance};
 use crate::actions::instance_usage::{GetInstanceUsage, UpdateInstanceQuota};
+use crate::actions::maintenance_task::{
+    CancelMaintenanceTask, CreateMaintenanceTask, GetMaintenanceTask, ListMaintenanceTask,
+    ListMaintenanceTaskLog,
+};
 use crate::actions::namespace::{
     CreateNamespace, DeleteNamespace, GetNamespace, ListNamespace, UpdateNamespace,
 };
@@ -137,6 +141,17 @@ static OPERATIONS: &[Operation] = table! {
     extension ListArtifactSubscriptionTaskLog GET "cr:ListArtifactSubscriptionTaskLog"
         Extent::Instance,
         "Pages through the log of a run.";
+
+    extension CreateMaintenanceTask POST "cr:CreateMaintenanceTask" Extent::Instance,
+        "Collects garbage, or reads every blob again, now.";
+    extension GetMaintenanceTask BOTH "cr:GetMaintenanceTask" Extent::Instance,
+        "Reads a maintenance task.";
+    extension ListMaintenanceTask BOTH "cr:ListMaintenanceTask" Extent::Instance,
+        "Lists the maintenance tasks of the server, newest first.";
+    extension ListMaintenanceTaskLog BOTH "cr:ListMaintenanceTaskLog" Extent::Instance,
+        "Pages through the log of a maintenance task.";
+    extension CancelMaintenanceTask POST "cr:CancelMaintenanceTask" Extent::Instance,
+        "Ends a maintenance task that waits or runs; what it did stays done.";
 };
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Operation>> =

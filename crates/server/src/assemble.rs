@@ -37,9 +37,8 @@ pub(crate) struct Parts {
 /// builder hears of every push, whoever pushes.
 pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
-    let db = Db::open_with(&config.database_url(), options).await?;
-    let store = berth_storage::open(&storage(config)).await?;
+    let artifacts = open_artifacts(config, Access::SoleWriter).await?;
+    let db = artifacts.db.clone();
     let master = MasterKey::load_or_create(&config.master_key_file())?;
     let access_key = config.root_key.as_ref();
     let bootstrap = bootstrap(
@@ -62,17 +61,6 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
         AuthConfig { key_rate, ..AuthConfig::default() },
     );
 
-    let limits = Limits {
-        auto_create_namespace: config.limits.auto_create_namespace,
-        max_blob: if config.limits.max_blob == 0 { u64::MAX } else { config.limits.max_blob },
-        quota: QuotaDefaults {
-            storage: config.limits.instance_storage,
-            namespaces: config.limits.instance_namespaces,
-            repositories: config.limits.instance_repositories,
-        },
-        cache_memory: usize::try_from(config.limits.cache_memory).unwrap_or(usize::MAX),
-    };
-    let artifacts = Artifacts::new(db.clone(), store, Arc::clone(&clock)).with_limits(limits);
     let builder = builder(config, &artifacts)?;
     let artifacts = artifacts.with_listener(Arc::new(builder.clone()));
     let subscription = Subscription::new(artifacts.clone(), subscriptions(config)?);
@@ -94,6 +82,28 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
         control: Arc::new(control),
         bootstrap,
     })
+}
+
+/// The stored artifacts alone: database and store, opened as the configuration says.
+///
+/// # Errors
+/// [`ServerError`] when one of them cannot be opened.
+pub async fn open_artifacts(config: &Config, access: Access) -> Result<Artifacts, ServerError> {
+    let options = DbOptions { access, ..DbOptions::default() };
+    let db = Db::open_with(&config.database_url(), options).await?;
+    let store = berth_storage::open(&storage(config)).await?;
+    let limits = Limits {
+        auto_create_namespace: config.limits.auto_create_namespace,
+        max_blob: if config.limits.max_blob == 0 { u64::MAX } else { config.limits.max_blob },
+        quota: QuotaDefaults {
+            storage: config.limits.instance_storage,
+            namespaces: config.limits.instance_namespaces,
+            repositories: config.limits.instance_repositories,
+        },
+        cache_memory: usize::try_from(config.limits.cache_memory).unwrap_or(usize::MAX),
+    };
+    let artifacts = Artifacts::new(db, store, Arc::new(SystemClock));
+    Ok(artifacts.with_limits(limits).with_gc(config.gc.collector()))
 }
 
 fn storage(config: &Config) -> StorageConfig {

@@ -2,6 +2,7 @@
 //!
 //! Every layer is a table of the same keys ([`keys`]); they are laid over each other and read once.
 
+mod gc;
 mod keys;
 mod layers;
 mod limits;
@@ -17,6 +18,7 @@ use berth_types::Secret;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use gc::GcSection;
 pub use keys::{KEYS, Key, Kind, environment_name};
 pub use layers::{ConfigError, Layers};
 pub use limits::LimitsSection;
@@ -32,6 +34,8 @@ pub struct Config {
     pub upstream: UpstreamSection,
     pub build: BuildSection,
     pub subscription: SubscriptionSection,
+    pub gc: GcSection,
+    pub scrub: ScrubSection,
     pub limits: LimitsSection,
     /// The root key pair, from `BERTH_ROOT_ACCESS_KEY_ID` and `BERTH_ROOT_ACCESS_KEY_SECRET` only.
     #[serde(skip)]
@@ -214,6 +218,24 @@ impl Default for SubscriptionSection {
     }
 }
 
+/// `[scrub]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct ScrubSection {
+    /// Time between the beginnings of two passes over all blobs. 0: never by itself.
+    #[serde(deserialize_with = "units::duration")]
+    pub interval: Duration,
+    /// Bytes per second that a pass reads at most. 0: as fast as it can.
+    #[serde(deserialize_with = "units::size")]
+    pub rate: u64,
+}
+
+impl Default for ScrubSection {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(7 * 24 * 3600), rate: 64 << 20 }
+    }
+}
+
 impl Config {
     /// Reads the layers into one configuration.
     ///
@@ -255,6 +277,7 @@ impl Config {
             }
         }
         self.limits.check()?;
+        self.gc.check()?;
         let region = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if server.region.is_empty() || !server.region.bytes().all(region) {
             return Err(ConfigError::Value(format!(

@@ -59,6 +59,17 @@ fn install() -> PrometheusHandle {
         metrics::Unit::Bytes,
         "bytes of blobs read and hashed by scrubbing"
     );
+    metrics::describe_counter!("berth_gc_collected_total", "what the collector removed");
+    metrics::describe_counter!(
+        "berth_gc_bytes_total",
+        metrics::Unit::Bytes,
+        "bytes that the collector removed from the store"
+    );
+    metrics::describe_histogram!(
+        "berth_gc_duration_seconds",
+        metrics::Unit::Seconds,
+        "time that a collection took"
+    );
     metrics::describe_gauge!(TASKS, "unfinished tasks by queue and state");
     handle
 }

@@ -1,14 +1,15 @@
-//! What runs beside requests: build and subscription workers, and schedules.
+//! What runs beside requests: workers of builds, subscriptions and maintenance, and schedules.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use berth_artifacts::Artifacts;
+use async_trait::async_trait;
+use berth_artifacts::{Artifacts, BlobSource, Collector, Maintenance, MaintenanceKind, Scrub};
 use berth_builder::Builder;
+use berth_metadata::repos::schedule::Schedule;
 use berth_metadata::repos::task::{TaskState, count_by_state};
-use berth_metadata::{Db, DbError};
+use berth_metadata::{Db, DbError, Session};
 use berth_subscription::Subscription;
-use berth_tasks::{Runner, RunnerConfig, Scheduler};
+use berth_tasks::{Fire, Handler, Runner, RunnerConfig, Scheduler, TaskError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,60 +26,47 @@ pub(crate) fn spawn(
 ) {
     let builds = RunnerConfig::new(Builder::QUEUE, config.build.workers);
     let subscriptions = RunnerConfig::new(Subscription::QUEUE, config.subscription.workers);
+    let maintenance = RunnerConfig::new(Maintenance::QUEUE, MaintenanceKind::ALL.len());
     let runner = |config, handlers| {
         Runner::new(parts.db.clone(), Arc::clone(&parts.clock), config, handlers)
     };
+    let subscription = Arc::new(parts.subscription.clone());
+    let scrub = Scrub::new(parts.artifacts.clone(), config.scrub.rate)
+        .with_source(Arc::clone(&subscription) as Arc<dyn BlobSource>);
+    let caretakers: Vec<Arc<dyn Handler>> =
+        vec![Arc::new(Collector::new(parts.artifacts.clone())), Arc::new(scrub)];
     tracker.spawn(runner(builds, parts.builder.handlers()).run(shutdown.clone()));
     tracker.spawn(runner(subscriptions, parts.subscription.handlers()).run(shutdown.clone()));
-    let scheduler = Scheduler::new(
-        parts.db.clone(),
-        Arc::clone(&parts.clock),
-        Arc::new(parts.subscription.clone()),
-    );
+    tracker.spawn(runner(maintenance, caretakers).run(shutdown.clone()));
+    let schedules = Schedules(vec![subscription, Arc::new(parts.artifacts.clone())]);
+    let scheduler = Scheduler::new(parts.db.clone(), Arc::clone(&parts.clock), Arc::new(schedules));
     tracker.spawn(scheduler.run(shutdown.clone()));
-    let (artifacts, shutdown) = (parts.artifacts.clone(), shutdown.clone());
-    tracker.spawn(async move {
-        tokio::select! {
-            () = collect_uploads(&artifacts) => {}
-            () = shutdown.cancelled() => {}
-        }
-    });
 }
 
-/// How long an upload may pause before its bytes are collected.
-const UPLOAD_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// Time between two looks at abandoned uploads.
-const COLLECT_INTERVAL: Duration = Duration::from_secs(600);
+/// Writes the schedules of maintenance as the configuration has them.
+pub(crate) async fn arrange(artifacts: &Artifacts, config: &Config) -> Result<(), DbError> {
+    let maintenance = artifacts.maintenance();
+    maintenance.arrange(MaintenanceKind::Gc, config.gc.interval).await?;
+    maintenance.arrange(MaintenanceKind::Scrub, config.scrub.interval).await
+}
 
-/// Removes uploads that nobody continues, and what unfinished objects left in the store.
-async fn collect_uploads(artifacts: &Artifacts) {
-    let pause = i64::try_from(UPLOAD_PAUSE.as_millis()).unwrap_or(i64::MAX);
-    let mut tick = tokio::time::interval(COLLECT_INTERVAL);
-    loop {
-        tick.tick().await;
-        loop {
-            match artifacts.uploads().purge(artifacts.clock.now() - pause).await {
-                Ok(0) => break,
-                Ok(count) => tracing::info!(count, "abandoned uploads removed"),
-                Err(error) => {
-                    tracing::warn!(%error, "abandoned uploads could not be removed");
-                    break;
-                }
-            }
+/// Whoever has schedules: each fires its own kinds and leaves the others alone.
+struct Schedules(Vec<Arc<dyn Fire>>);
+
+#[async_trait]
+impl Fire for Schedules {
+    async fn fire(&self, session: &mut Session, schedule: &Schedule) -> Result<(), TaskError> {
+        for owner in &self.0 {
+            owner.fire(session, schedule).await?;
         }
-        // Later than the sessions, so that only pieces without a session are left to sweep.
-        match artifacts.store.sweep(UPLOAD_PAUSE + COLLECT_INTERVAL).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "pieces of unfinished objects removed"),
-            Err(error) => tracing::warn!(%error, "unfinished objects could not be swept"),
-        }
+        Ok(())
     }
 }
 
 /// Brings the gauges of unfinished tasks up to date.
 pub(crate) async fn measure(db: &Db) -> Result<(), DbError> {
     let mut session = db.read().await?;
-    for queue in [Builder::QUEUE, Subscription::QUEUE] {
+    for queue in [Builder::QUEUE, Subscription::QUEUE, Maintenance::QUEUE] {
         for (label, state) in [("ready", TaskState::Ready), ("running", TaskState::Running)] {
             let count = count_by_state(&mut session, queue, state).await?;
             // Exact up to 2^53 tasks.

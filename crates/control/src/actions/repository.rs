@@ -11,6 +11,9 @@ use crate::paging::TokenPage;
 use crate::parameters::Text;
 use crate::schema::{request, response};
 
+/// A hundred years.
+const MOST_DAYS: i64 = 36_500;
+
 request! { CreateRepository {
     /// A long description.
     detail: Option<Text> = Acr "Detail",
@@ -26,6 +29,8 @@ request! { CreateRepository {
     summary: Text = Acr "Summary",
     /// Whether tags may not be moved.
     tag_immutability: Option<bool> = Acr "TagImmutability",
+    /// Days that a manifest without a tag is kept; -1 or left out: for ever.
+    untagged_retention_days: Option<i64> = Extension "UntaggedRetentionDays",
 } }
 
 response! { CreatedRepository {
@@ -35,6 +40,18 @@ response! { CreatedRepository {
 
 fn repo_type(text: &str) -> Result<RepoType, ApiError> {
     text.parse().map_err(|reason: String| ApiError::invalid("RepoType", reason))
+}
+
+/// The days of a parameter; `None` is for ever.
+fn untagged_days(days: i64) -> Result<Option<i64>, ApiError> {
+    match days {
+        -1 => Ok(None),
+        0..=MOST_DAYS => Ok(Some(days)),
+        _ => {
+            let reason = format!("it must be -1, or from 0 to {MOST_DAYS}");
+            Err(ApiError::invalid("UntaggedRetentionDays", reason))
+        }
+    }
 }
 
 #[async_trait]
@@ -50,6 +67,7 @@ impl Action for CreateRepository {
             summary: self.summary.0,
             detail: self.detail.map(|detail| detail.0).unwrap_or_default(),
             build_type: None,
+            untagged_days: self.untagged_retention_days.map(untagged_days).transpose()?.flatten(),
         };
         let repositories = control.artifacts().repositories();
         let created = repositories.create(&call.ctx, call.instance_id()?, new).await;
@@ -96,6 +114,8 @@ response! { RepositoryAnswer {
     summary: String = Acr "Summary",
     /// Whether tags may not be moved.
     tag_immutability: bool = Acr "TagImmutability",
+    /// Days that a manifest without a tag is kept; left out: for ever.
+    untagged_retention_days: Option<i64> = Extension "UntaggedRetentionDays",
 } }
 
 #[async_trait]
@@ -118,6 +138,7 @@ impl Action for GetRepository {
             resource_group_id: None,
             summary: row.summary,
             tag_immutability: row.tag_immutability,
+            untagged_retention_days: row.untagged_days,
         })
     }
 }
@@ -250,6 +271,9 @@ request! { UpdateRepository {
     summary: Text = Acr "Summary",
     /// Whether tags may not be moved.
     tag_immutability: Option<bool> = Acr "TagImmutability",
+    /// Days that a manifest without a tag is kept, counted from now on; -1 is for ever; left out,
+    /// it stays.
+    untagged_retention_days: Option<i64> = Extension "UntaggedRetentionDays",
 } }
 
 #[async_trait]
@@ -262,6 +286,7 @@ impl Action for UpdateRepository {
             tag_immutability: self.tag_immutability,
             summary: Some(self.summary.0),
             detail: self.detail.map(|detail| detail.0),
+            untagged_days: self.untagged_retention_days.map(untagged_days).transpose()?,
         };
         let repo_id = &call.target.repository()?.repo_id;
         let repositories = control.artifacts().repositories();

@@ -48,6 +48,11 @@ fn every_operation_of_the_contract_is_in_the_table() {
             "ListArtifactBuildTask",
             "CancelArtifactSubscriptionTask",
             "ListArtifactSubscriptionTaskLog",
+            "CreateMaintenanceTask",
+            "GetMaintenanceTask",
+            "ListMaintenanceTask",
+            "ListMaintenanceTaskLog",
+            "CancelMaintenanceTask",
         ]
     );
 }
