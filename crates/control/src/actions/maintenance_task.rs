@@ -1,0 +1,204 @@
+//! Maintenance tasks of the server: create, get, list, log, cancel. All of them are Berth's own.
+
+use async_trait::async_trait;
+use berth_artifacts::{MaintenanceKind, MaintenanceTask};
+use berth_tasks::TaskState;
+use serde_json::Value;
+
+use super::Done;
+use crate::control::Control;
+use crate::error::ApiError;
+use crate::operation::{Action, Call};
+use crate::paging::page;
+use crate::schema::{request, response};
+
+request! { CreateMaintenanceTask {
+    /// The instance.
+    _instance_id: String = Extension "InstanceId",
+    /// `GC` collects what nothing uses; `SCRUB` reads every blob again.
+    kind: String = Extension "Kind",
+} }
+
+response! { CreatedMaintenanceTask {
+    /// The id of the task; of the unfinished one of the kind when there is one.
+    task_id: String = Extension "TaskId",
+} }
+
+fn kind(text: &str) -> Result<MaintenanceKind, ApiError> {
+    MaintenanceKind::parse(text)
+        .ok_or_else(|| ApiError::invalid("Kind", format!("`{text}` is neither GC nor SCRUB")))
+}
+
+#[async_trait]
+impl Action for CreateMaintenanceTask {
+    type Response = CreatedMaintenanceTask;
+
+    async fn run(self, control: &Control, call: &Call) -> Result<CreatedMaintenanceTask, ApiError> {
+        let kind = kind(&self.kind)?;
+        let task_id = control.artifacts().maintenance().create(&call.ctx, kind).await?;
+        Ok(CreatedMaintenanceTask { task_id })
+    }
+}
+
+request! { GetMaintenanceTask {
+    /// The instance.
+    _instance_id: String = Extension "InstanceId",
+    /// The task.
+    task_id: String = Extension "TaskId",
+} }
+
+response! {
+    /// A task of maintenance, by itself and as a row.
+    MaintenanceTaskAnswer {
+        /// Whether it ended by being cancelled; its status reads `FAILED`.
+        canceled: bool = Extension "Canceled",
+        /// When it was asked for, milliseconds since the epoch.
+        create_time: i64 = Extension "CreateTime",
+        /// When it ended, milliseconds since the epoch; absent until then.
+        end_time: Option<i64> = Extension "EndTime",
+        /// Why it failed, or why its last attempt did.
+        error_message: Option<String> = Extension "ErrorMessage",
+        /// `GC` or `SCRUB`.
+        kind: &'static str = Extension "Kind",
+        /// What it did so far.
+        progress: Option<Value> = Extension "Progress",
+        /// When it began, milliseconds since the epoch; absent until then.
+        start_time: Option<i64> = Extension "StartTime",
+        /// The id.
+        task_id: String = Extension "TaskId",
+        /// `PENDING`, `RUNNING`, `SUCCESS` or `FAILED`.
+        task_status: &'static str = Extension "TaskStatus",
+    }
+}
+
+fn answer(MaintenanceTask { kind, task }: MaintenanceTask) -> MaintenanceTaskAnswer {
+    let progress = match task.progress {
+        Value::Object(fields) if !fields.is_empty() => Some(Value::Object(fields)),
+        _ => None,
+    };
+    MaintenanceTaskAnswer {
+        canceled: task.state == TaskState::Canceled,
+        create_time: task.created_at,
+        end_time: task.finished_at,
+        error_message: task.error,
+        kind: kind.as_str(),
+        progress,
+        start_time: task.started_at,
+        task_id: task.task_id,
+        task_status: match task.state {
+            TaskState::Ready => "PENDING",
+            TaskState::Running => "RUNNING",
+            TaskState::Succeeded => "SUCCESS",
+            TaskState::Failed | TaskState::Canceled => "FAILED",
+        },
+    }
+}
+
+#[async_trait]
+impl Action for GetMaintenanceTask {
+    type Response = MaintenanceTaskAnswer;
+
+    async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskAnswer, ApiError> {
+        Ok(answer(control.artifacts().maintenance().find(&self.task_id).await?))
+    }
+}
+
+request! { ListMaintenanceTask {
+    /// The instance.
+    _instance_id: String = Extension "InstanceId",
+    /// Only tasks of this kind.
+    kind: Option<String> = Extension "Kind",
+    /// The page, from 1.
+    page_no: Option<i64> = Extension "PageNo",
+    /// Tasks per page, 30 when left out, at most 100.
+    page_size: Option<i64> = Extension "PageSize",
+} }
+
+response! { MaintenanceTaskList {
+    /// The page.
+    page_no: i64 = Extension "PageNo",
+    /// Tasks per page.
+    page_size: i64 = Extension "PageSize",
+    /// The tasks of the page, newest first.
+    tasks: Vec<MaintenanceTaskAnswer> = Extension "Tasks",
+    /// How many there are on all pages.
+    total_count: i64 = Extension "TotalCount",
+} }
+
+#[async_trait]
+impl Action for ListMaintenanceTask {
+    type Response = MaintenanceTaskList;
+
+    async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskList, ApiError> {
+        let page = page(self.page_no, self.page_size)?;
+        let kind = self.kind.as_deref().filter(|text| !text.is_empty()).map(kind).transpose()?;
+        let (tasks, total_count) = control.artifacts().maintenance().list(kind, page).await?;
+        Ok(MaintenanceTaskList {
+            page_no: page.number,
+            page_size: page.size,
+            tasks: tasks.into_iter().map(answer).collect(),
+            total_count,
+        })
+    }
+}
+
+request! { ListMaintenanceTaskLog {
+    /// The instance.
+    _instance_id: String = Extension "InstanceId",
+    /// The page, from 1.
+    page_no: Option<i64> = Extension "PageNo",
+    /// Lines per page, 30 when left out, at most 100.
+    page_size: Option<i64> = Extension "PageSize",
+    /// The task.
+    task_id: String = Extension "TaskId",
+} }
+
+response! { MaintenanceTaskLog {
+    /// The lines of the page.
+    task_logs: Vec<MaintenanceLogLine> = Extension "TaskLogs",
+    /// How many lines there are on all pages.
+    total_count: i64 = Extension "TotalCount",
+} }
+
+response! {
+    /// A line of a log.
+    MaintenanceLogLine {
+        /// Its number, from 1.
+        line_number: i64 = Extension "LineNumber",
+        /// Its text.
+        message: String = Extension "Message",
+    }
+}
+
+#[async_trait]
+impl Action for ListMaintenanceTaskLog {
+    type Response = MaintenanceTaskLog;
+
+    async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskLog, ApiError> {
+        let page = page(self.page_no, self.page_size)?;
+        let maintenance = control.artifacts().maintenance();
+        let (lines, total_count) = maintenance.log(&self.task_id, page).await?;
+        let line = |line: berth_tasks::LogLine| MaintenanceLogLine {
+            line_number: line.line_number,
+            message: line.message,
+        };
+        Ok(MaintenanceTaskLog { task_logs: lines.into_iter().map(line).collect(), total_count })
+    }
+}
+
+request! { CancelMaintenanceTask {
+    /// The instance.
+    _instance_id: String = Extension "InstanceId",
+    /// The task.
+    task_id: String = Extension "TaskId",
+} }
+
+#[async_trait]
+impl Action for CancelMaintenanceTask {
+    type Response = Done;
+
+    async fn run(self, control: &Control, call: &Call) -> Result<Done, ApiError> {
+        control.artifacts().maintenance().cancel(&call.ctx, &self.task_id).await?;
+        Ok(Done {})
+    }
+}
