@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -15,9 +16,11 @@ use crate::assemble::{Parts, assemble};
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::health::Health;
-use crate::listener::Listener;
+use crate::limits::Limits;
+use crate::listener::{Listener, ListenerLimits};
 use crate::observe::{Observer, observe};
-use crate::{credentials, health, metrics, tasks, tls};
+use crate::tls::Tls;
+use crate::{credentials, health, metrics, tasks};
 
 /// Starts servers.
 pub struct Server;
@@ -31,10 +34,7 @@ impl Server {
         let server = &config.server;
         let metrics = metrics::handle();
         make_data_dir(&server.data_dir)?;
-        let tls = match (&server.tls_cert, &server.tls_key) {
-            (Some(certificate), Some(key)) => Some(tls::acceptor(certificate, key)?),
-            _ => None,
-        };
+        let tls = Tls::open(&config)?;
         let listen = |source| ServerError::Listen { address: server.listen, source };
         let tcp = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = tcp.local_addr().map_err(listen)?;
@@ -53,13 +53,16 @@ impl Server {
         let router = router(&config, &parts, health);
         let listener = Listener {
             tcp,
-            tls,
-            connections: config.limits.connections,
-            header_timeout: config.limits.header_timeout,
-            drain_timeout: server.shutdown_timeout,
+            tls: tls.as_ref().map(Tls::acceptor),
+            limits: ListenerLimits::new(&config),
         };
         tracker.spawn(listener.serve(router, shutdown.clone()));
+        let authority_file = tls.as_ref().and_then(Tls::authority_file);
+        if let Some(tls) = tls {
+            tracker.spawn(tls.keep_fresh(shutdown.clone()));
+        }
         if server.role.runs_tasks() {
+            tasks::arrange(&parts.artifacts, &config).await?;
             tasks::spawn(&parts, &config, &tracker, &shutdown);
         }
         let upkeep = shutdown.clone();
@@ -70,7 +73,16 @@ impl Server {
             }
         });
         tracker.close();
-        Ok(RunningServer { address, endpoint, credentials_file, db: parts.db, shutdown, tracker })
+        let db = parts.db;
+        Ok(RunningServer {
+            address,
+            endpoint,
+            credentials_file,
+            authority_file,
+            db,
+            shutdown,
+            tracker,
+        })
     }
 }
 
@@ -79,6 +91,7 @@ pub struct RunningServer {
     address: SocketAddr,
     endpoint: String,
     credentials_file: Option<PathBuf>,
+    authority_file: Option<PathBuf>,
     db: Db,
     shutdown: CancellationToken,
     tracker: TaskTracker,
@@ -98,6 +111,11 @@ impl RunningServer {
     /// The file of the root key pair; `None` when the operator gave the pair.
     pub fn credentials_file(&self) -> Option<&Path> {
         self.credentials_file.as_deref()
+    }
+
+    /// The certificate that clients have to trust; `None` unless Berth is its own authority.
+    pub fn authority_file(&self) -> Option<&Path> {
+        self.authority_file.as_deref()
     }
 
     /// Asks it to end: no new connections, running requests end, tasks go back to the queue.
@@ -125,7 +143,8 @@ fn router(config: &Config, parts: &Parts, health: Health) -> Router {
     if config.server.role.serves_api() {
         router = router.merge(berth_control::router(parts.control.clone()));
     }
-    let observer = Observer { trust_proxy: config.server.trust_proxy };
+    let limits = Arc::new(Limits::new(config));
+    let observer = Observer { trust_proxy: config.server.trust_proxy, limits };
     router.layer(from_fn_with_state(observer, observe))
 }
 

@@ -31,6 +31,14 @@ pub(crate) struct ServeArgs {
     /// PEM file of the private key [server.tls_key].
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
+    /// TLS by a certificate authority that the first start makes in DATA_DIR/tls; clients trust its
+    /// ca.pem [server.tls_own_ca].
+    #[arg(long)]
+    tls_own_ca: bool,
+    /// Host name or address that the certificate is for, besides this machine's own; may be
+    /// repeated [server.tls_names].
+    #[arg(long = "tls-name", value_name = "NAME")]
+    tls_names: Vec<String>,
     /// What this process does: all, api, data or worker [server.role].
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -72,6 +80,12 @@ fn load(args: &ServeArgs) -> Result<Config, Failure> {
         ("server.region", &args.region),
         ("server.log_format", &args.log_format),
     ];
+    if args.tls_own_ca {
+        layers = layers.with_flag("server.tls_own_ca", "true");
+    }
+    if !args.tls_names.is_empty() {
+        layers = layers.with_flag("server.tls_names", &args.tls_names.join(","));
+    }
     for pair in &args.set {
         let (key, value) = pair
             .split_once('=')
@@ -111,21 +125,27 @@ async fn serve(config: Config) -> Result<(), Failure> {
 fn announce(server: &RunningServer, data_dir: &Path) {
     let credentials = server.credentials_file().map(|path| path.display().to_string());
     let root_key = credentials.as_deref().unwrap_or("given by BERTH_ROOT_ACCESS_KEY_ID");
+    let authority = server.authority_file().map(|path| path.display().to_string());
     tracing::info!(
         address = %server.addr(),
         endpoint = server.endpoint(),
         data_dir = %data_dir.display(),
         root_key,
+        authority,
         "berth is ready"
     );
     if !std::io::stderr().is_terminal() {
         return;
     }
-    let text = format!(
-        "\n  Berth is ready at {}\n  data directory    {}\n  root key          {root_key}\n\n",
+    let mut text = format!(
+        "\n  Berth is ready at {}\n  data directory    {}\n  root key          {root_key}\n",
         server.endpoint(),
         data_dir.display(),
     );
+    if let Some(authority) = authority {
+        text.push_str(&format!("  clients trust     {authority}\n"));
+    }
+    text.push('\n');
     // Nobody may be reading; that is no reason to stop.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }
