@@ -26,6 +26,8 @@ pub struct Limits {
     pub cache_memory: usize,
     /// Quotas of instances that have none of their own.
     pub quota: QuotaDefaults,
+    /// Bytes of the smallest blob whose readers are sent to the store; none are without.
+    pub redirect_minimum: Option<u64>,
 }
 
 impl Default for Limits {
@@ -35,6 +37,7 @@ impl Default for Limits {
             max_blob: u64::MAX,
             cache_memory: 16 << 20,
             quota: QuotaDefaults::default(),
+            redirect_minimum: None,
         }
     }
 }

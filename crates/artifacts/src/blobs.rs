@@ -2,6 +2,7 @@
 
 mod adopt;
 mod link;
+mod redirect;
 
 use std::fmt::Display;
 use std::ops::Range;

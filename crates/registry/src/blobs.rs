@@ -8,7 +8,7 @@ use berth_artifacts::{Blob, Promise};
 use berth_types::Digest;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    IF_RANGE, RANGE,
+    IF_RANGE, LOCATION, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -46,6 +46,9 @@ pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Re
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Asked::Unsatisfiable => return Err(ApiError::unsatisfiable(size)),
     };
+    if let Some(url) = call.artifacts().blobs().redirect(&blob).await.map_err(artifact_error)? {
+        return Ok(redirected(digest, url));
+    }
     let length = range.end - range.start;
     let stream =
         call.artifacts().blobs().read(&blob, range.clone()).await.map_err(artifact_error)?;
@@ -91,6 +94,17 @@ fn describe(headers: &mut HeaderMap, blob: &Blob, length: u64) {
     headers.insert(ETAG, value(etag(&blob.digest)));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(CACHE_FOREVER));
+}
+
+/// 307 to where the store hands out the same bytes, the same ranges of them, for a while.
+fn redirected(digest: &Digest, url: String) -> Response {
+    let no_store = HeaderValue::from_static("private, no-store");
+    let headers = [
+        (LOCATION, value(url)),
+        (CONTENT_DIGEST, value(digest.to_string())),
+        (CACHE_CONTROL, no_store),
+    ];
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
 }
 
 /// A header's value out of digits, hexadecimal digits and punctuation.

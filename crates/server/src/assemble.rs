@@ -101,6 +101,7 @@ pub async fn open_artifacts(config: &Config, access: Access) -> Result<Artifacts
             repositories: config.limits.instance_repositories,
         },
         cache_memory: usize::try_from(config.limits.cache_memory).unwrap_or(usize::MAX),
+        redirect_minimum: config.storage.redirect.then_some(config.storage.redirect_minimum),
     };
     let artifacts = Artifacts::new(db, store, Arc::new(SystemClock));
     Ok(artifacts.with_limits(limits).with_gc(config.gc.collector()))

@@ -143,7 +143,7 @@ pub struct DatabaseSection {
 }
 
 /// `[storage]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct StorageSection {
     /// `file:DIR` or `s3://bucket/prefix`; unset: `blobs` in the data directory.
@@ -154,6 +154,27 @@ pub struct StorageSection {
     pub secret_access_key: Option<Secret>,
     pub allow_http: bool,
     pub path_style: bool,
+    /// Answer reads of large blobs with the address of the object in the S3 service.
+    pub redirect: bool,
+    /// The smallest blob that this is done for.
+    #[serde(deserialize_with = "units::size")]
+    pub redirect_minimum: u64,
+}
+
+impl Default for StorageSection {
+    fn default() -> Self {
+        Self {
+            url: None,
+            endpoint: None,
+            region: None,
+            access_key_id: None,
+            secret_access_key: None,
+            allow_http: false,
+            path_style: false,
+            redirect: false,
+            redirect_minimum: 1 << 20,
+        }
+    }
 }
 
 /// `[upstream]`

@@ -52,6 +52,8 @@ pub const KEYS: &[Key] = &[
     key("storage.access_key_id", Kind::Text, "access key of the bucket"),
     key("storage.secret_access_key", Kind::Secret, "its secret"),
     key("storage.allow_http", Kind::Flag, "speak plain HTTP to the S3 server (false)"),
+    key("storage.redirect", Kind::Flag, "send readers of large blobs to the S3 server (false)"),
+    key("storage.redirect_minimum", Kind::Size, "the smallest blob that this is done for (1MiB)"),
     key("storage.path_style", Kind::Flag, "bucket in the path, not in the host name (false)"),
     key("upstream.allow", Kind::List, "private and loopback ranges that may be contacted"),
     key("upstream.providers.*.endpoint", Kind::Text, "address of the provider's registry"),

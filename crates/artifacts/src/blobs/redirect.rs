@@ -1,0 +1,30 @@
+//! Large reads that go straight to the store.
+
+use std::time::Duration;
+
+use super::Blobs;
+use crate::{ArtifactError, Blob};
+
+/// How long the store honours an address. It asks when a request begins, so that a slow download
+/// may take longer.
+const GOOD_FOR: Duration = Duration::from_secs(20 * 60);
+
+impl Blobs<'_> {
+    /// Where the store itself hands out the bytes of a blob, when the operator wants that for blobs
+    /// of this size. Only for an object that is as it was written: any other is for
+    /// [`Blobs::read`] to look at.
+    ///
+    /// # Errors
+    /// When the store cannot sign.
+    pub async fn redirect(&self, blob: &Blob) -> Result<Option<String>, ArtifactError> {
+        let size = u64::try_from(blob.size).unwrap_or(0);
+        let Some(minimum) = self.0.limits.redirect_minimum else { return Ok(None) };
+        let (true, Some(stamp)) = (size >= minimum, &blob.stamp) else { return Ok(None) };
+        let Some(url) = self.0.store.url(&blob.storage_key, GOOD_FOR).await? else {
+            return Ok(None);
+        };
+        let stat = self.0.store.stat(&blob.storage_key).await;
+        let unchanged = stat.is_ok_and(|stat| stat.size == size && stat.stamp == *stamp);
+        Ok(unchanged.then(|| url.into()))
+    }
+}
