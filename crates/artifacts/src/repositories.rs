@@ -241,9 +241,8 @@ impl Repositories<'_> {
     ) -> Result<Repository, ArtifactError> {
         let mut attempts = 0;
         loop {
-            match self.find(instance_id, name).await {
-                Err(ArtifactError::RepositoryNotFound(_)) => {}
-                found => return found,
+            if let Some(found) = self.0.lookups().repository(instance_id, name).await? {
+                return Ok(Repository::clone(&found));
             }
             match self.create_for_push(instance_id, name).await {
                 // Another push made it meanwhile; on PostgreSQL that ends this transaction.

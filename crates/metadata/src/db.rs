@@ -51,12 +51,20 @@ impl Default for DbOptions {
     }
 }
 
-/// How many transactions were committed, and how often the disk was waited for; the latter is 0 on
-/// PostgreSQL, which counts for itself.
+/// What a database was asked for so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommitCounts {
+pub struct DbCounts {
+    pub statements: u64,
     pub commits: u64,
+    /// How often the disk was waited for; 0 on PostgreSQL, which counts for itself.
     pub syncs: u64,
+}
+
+/// See [`DbCounts`].
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) statements: AtomicU64,
+    pub(crate) commits: AtomicU64,
 }
 
 /// An open, migrated database. Cloning is cheap.
@@ -67,7 +75,7 @@ struct Inner {
     pools: Pools,
     wakeups: Wakeups,
     epochs: Epochs,
-    commits: Arc<AtomicU64>,
+    counters: Arc<Counters>,
     sole_writer: AtomicBool,
     /// Held while this process has a SQLite file open.
     lock: Mutex<Option<File>>,
@@ -113,7 +121,7 @@ impl Db {
             pools,
             wakeups: Wakeups::default(),
             epochs: Epochs::default(),
-            commits: Arc::default(),
+            counters: Arc::default(),
             sole_writer: AtomicBool::new(sole),
             lock: Mutex::new(held),
         })))
@@ -134,13 +142,17 @@ impl Db {
         self.0.epochs.unannounced()
     }
 
-    /// What was committed through this value and its clones.
-    pub fn commit_counts(&self) -> CommitCounts {
+    /// What was asked for through this value and its clones.
+    pub fn counts(&self) -> DbCounts {
         let syncs = match &self.0.pools {
             Pools::Sqlite { sync, .. } => sync.syncs(),
             Pools::Postgres(_) => 0,
         };
-        CommitCounts { commits: self.0.commits.load(Ordering::Relaxed), syncs }
+        DbCounts {
+            statements: self.0.counters.statements.load(Ordering::Relaxed),
+            commits: self.0.counters.commits.load(Ordering::Relaxed),
+            syncs,
+        }
     }
 
     /// A connection for reading; every statement sees what is committed when it starts. Writing
@@ -151,7 +163,7 @@ impl Db {
             Pools::Postgres(pool) => pool.acquire().await.map(SessionInner::PostgresRead),
         };
         inner
-            .map(Session::reading)
+            .map(|inner| Session::reading(inner, Arc::clone(&self.0.counters)))
             .map_err(|source| DbError::Connection { action: "get a connection to read", source })
     }
 
@@ -170,10 +182,10 @@ impl Db {
 
     async fn begin_with(&self, durable: bool) -> Result<Session, DbError> {
         let failed = |source| DbError::Connection { action: "begin a transaction", source };
+        let counters = Arc::clone(&self.0.counters);
         let mut ending = Ending {
             changes: crate::changes::Changes::default(),
             epochs: self.0.epochs.clone(),
-            commits: Arc::clone(&self.0.commits),
             sync: None,
         };
         match &self.0.pools {
@@ -182,7 +194,7 @@ impl Db {
                 sync.check().map_err(DbError::Disk)?;
                 ending.sync = durable.then(|| Arc::clone(sync));
                 let begun = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-                Ok(Session::writing(SessionInner::SqliteWrite(begun), ending))
+                Ok(Session::writing(SessionInner::SqliteWrite(begun), counters, ending))
             }
             Pools::Postgres(pool) => {
                 let begin = if durable { "BEGIN" } else { RELAXED };
@@ -191,7 +203,7 @@ impl Db {
                 let pool = pool.clone();
                 let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
                 let begun = begun.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)?;
-                Ok(Session::writing(SessionInner::PostgresWrite(begun), ending))
+                Ok(Session::writing(SessionInner::PostgresWrite(begun), counters, ending))
             }
         }
     }

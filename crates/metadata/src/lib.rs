@@ -27,7 +27,7 @@ pub mod statements;
 mod value;
 
 pub use changes::{Change, Stamp, Subject};
-pub use db::{Access, CommitCounts, Db, DbOptions, Engine};
+pub use db::{Access, Db, DbCounts, DbOptions, Engine};
 pub use error::{DbError, DbErrorKind};
 pub use memory::Memory;
 pub use page::{Page, contains_pattern};

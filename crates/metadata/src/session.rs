@@ -1,7 +1,7 @@
 //! A connection or transaction, and the running of statements on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::Postgres;
@@ -9,6 +9,7 @@ use sqlx::sqlite::Sqlite;
 use sqlx::{Connection as _, Executor as _, Transaction};
 
 use crate::changes::{Changes, Epochs};
+use crate::db::Counters;
 use crate::durable::GroupSync;
 use crate::row::EngineRow;
 use crate::{Change, DbError, Engine, Row, Value};
@@ -17,6 +18,7 @@ use crate::{Change, DbError, Engine, Row, Value};
 /// ([`crate::Db::begin`]), which is rolled back when dropped without [`Session::commit`].
 pub struct Session {
     pub(crate) inner: Inner,
+    counters: Arc<Counters>,
     /// Of a write transaction.
     ending: Option<Ending>,
 }
@@ -25,7 +27,6 @@ pub struct Session {
 pub(crate) struct Ending {
     pub(crate) changes: Changes,
     pub(crate) epochs: Epochs,
-    pub(crate) commits: Arc<AtomicU64>,
     /// What makes it durable, when the database's own COMMIT does not.
     pub(crate) sync: Option<Arc<GroupSync>>,
 }
@@ -82,7 +83,7 @@ macro_rules! on_connection {
 }
 
 impl Ending {
-    async fn commit(self, inner: Inner) -> Result<(), DbError> {
+    async fn commit(self, inner: Inner, counters: &Counters) -> Result<(), DbError> {
         let committed = match inner {
             Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
             Inner::SqliteWrite(transaction) => transaction.commit().await,
@@ -91,7 +92,7 @@ impl Ending {
         // Also when the COMMIT failed: it may have happened all the same.
         self.changes.publish(&self.epochs);
         committed.map_err(uncommitted)?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        counters.commits.fetch_add(1, Ordering::Relaxed);
         match self.sync {
             Some(sync) => sync.wait().await.map_err(DbError::Disk),
             None => Ok(()),
@@ -104,12 +105,12 @@ fn uncommitted(source: sqlx::Error) -> DbError {
 }
 
 impl Session {
-    pub(crate) fn reading(inner: Inner) -> Self {
-        Self { inner, ending: None }
+    pub(crate) fn reading(inner: Inner, counters: Arc<Counters>) -> Self {
+        Self { inner, counters, ending: None }
     }
 
-    pub(crate) fn writing(inner: Inner, ending: Ending) -> Self {
-        Self { inner, ending: Some(ending) }
+    pub(crate) fn writing(inner: Inner, counters: Arc<Counters>, ending: Ending) -> Self {
+        Self { inner, counters, ending: Some(ending) }
     }
 
     /// Which engine runs here, for the few statements that differ.
@@ -190,6 +191,7 @@ impl Session {
     }
 
     fn note(&mut self, sql: &str) {
+        self.counters.statements.fetch_add(1, Ordering::Relaxed);
         if let Some(ending) = &mut self.ending {
             ending.changes.note(sql);
         }
@@ -198,8 +200,9 @@ impl Session {
     /// Makes the transaction durable. Nothing to do for a reading session. It goes on when the
     /// caller is dropped.
     pub async fn commit(self) -> Result<(), DbError> {
-        let Some(ending) = self.ending else { return Ok(()) };
-        let done = tokio::spawn(ending.commit(self.inner)).await;
+        let Self { inner, counters, ending } = self;
+        let Some(ending) = ending else { return Ok(()) };
+        let done = tokio::spawn(async move { ending.commit(inner, &counters).await }).await;
         done.unwrap_or_else(|_| Err(uncommitted(sqlx::Error::WorkerCrashed)))
     }
 

@@ -1,6 +1,7 @@
 //! The services on SQLite and PostgreSQL, with a real folder of blobs.
 
 mod blobs;
+mod cache;
 mod manifests;
 mod quotas;
 mod repositories;

@@ -8,7 +8,7 @@ use berth_artifacts::{
     ArtifactError, Artifacts, Namespace, PushListener, PushOptions, Pushed, Repository, TagPush,
 };
 use berth_metadata::repos::{account, instance, setting};
-use berth_metadata::{Db, DbOptions, Session, args};
+use berth_metadata::{Access, Db, DbOptions, Session, args};
 use berth_storage::StorageConfig;
 use berth_testkit::s3::S3Config;
 use berth_types::{Ctx, Digest, Identity, Reference, Secret, SystemClock};
@@ -120,6 +120,16 @@ impl Place {
         session.commit().await.expect("commit");
         let identity = Identity::root("1", "key");
         Self { artifacts, ctx: Ctx::new(identity, "REQUEST".to_owned()), url, folder, bucket }
+    }
+
+    /// As a server has it: on SQLite, where nobody else may write.
+    pub(crate) async fn alone(mut self) -> Self {
+        self.artifacts.db.close().await;
+        let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
+        let db = Db::open_with(&self.url, options).await.expect("nobody else has it open");
+        let store = Arc::clone(&self.artifacts.store);
+        self.artifacts = Artifacts::new(db, store, Arc::new(SystemClock));
+        self
     }
 
     /// What a restarted process sees.

@@ -24,12 +24,12 @@ async fn names(db: &Db, like: &str) -> Vec<String> {
 }
 
 pub(crate) async fn commits_wait_for_the_disk_together(place: &Place) {
-    let before = place.db.commit_counts();
+    let before = place.db.counts();
     let writers = (0..64).map(|number| put(&place.db, format!("together {number:02}")));
     for done in join_all(writers).await {
         done.expect("committed");
     }
-    let after = place.db.commit_counts();
+    let after = place.db.counts();
     assert_eq!(after.commits - before.commits, 64);
     let syncs = after.syncs - before.syncs;
     match place.db.engine() {
@@ -94,7 +94,7 @@ pub(crate) async fn what_was_rolled_back_is_not_announced(place: &Place) {
 }
 
 pub(crate) async fn a_relaxed_commit_waits_for_no_disk(place: &Place) {
-    let before = place.db.commit_counts();
+    let before = place.db.counts();
     let mut session = place.db.begin_relaxed().await.expect("begin");
     setting::put(&mut session, "relaxed", "x").await.expect("put");
     if place.db.engine() == Engine::Postgres {
@@ -103,7 +103,7 @@ pub(crate) async fn a_relaxed_commit_waits_for_no_disk(place: &Place) {
         assert_eq!(row.text("value").expect("text"), "off");
     }
     session.commit().await.expect("commit");
-    let after = place.db.commit_counts();
+    let after = place.db.counts();
     assert_eq!((after.commits - before.commits, after.syncs), (1, before.syncs));
     assert_eq!(names(&place.db, "relaxed").await, ["relaxed"]);
     if place.db.engine() == Engine::Postgres {
