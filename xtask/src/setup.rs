@@ -8,8 +8,10 @@ mod python;
 mod rootfs;
 mod tools;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
+
+pub(crate) use packages::install as install_packages;
 
 /// How much of the outer world a run needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,18 +25,26 @@ pub(crate) enum Extent {
 /// Variables for the tests, in the order in which they were prepared.
 pub(crate) type Variables = Vec<(&'static str, String)>;
 
-/// Installs what is missing; returns the variables that tell the tests where it is.
+/// Installs what is missing beside packages; returns the variables that tell the tests where it is.
 pub(crate) fn prepare(extent: Extent) -> Result<Variables> {
-    packages::install(extent)?;
     let cache = Cache::open()?;
-    let mut variables = vec![("BERTH_TEST_MINIO", text(&tools::minio(&cache)?))];
-    if extent == Extent::Everything {
-        variables.push(("BERTH_TEST_CRANE", text(&tools::crane(&cache)?)));
-        variables.push(("BERTH_TEST_PYTHON", text(&python::environment(&cache)?)));
-        variables.push(("BERTH_TEST_PYTHON_TREE", text(&python::package_tree(&cache)?)));
-        variables.push(("BERTH_TEST_ROOTFS", text(&rootfs::tar(&cache)?)));
+    if extent == Extent::Services {
+        return tools::install(&cache, [&tools::MINIO]);
     }
-    Ok(variables)
+    // Two things that take minutes on a fresh machine, neither of which keeps its cores busy alone.
+    std::thread::scope(|scope| {
+        let programs = scope.spawn(|| {
+            tools::install(&cache, std::iter::once(&tools::MINIO).chain(&tools::CLIENTS))
+        });
+        let mut variables = vec![
+            ("BERTH_TEST_PYTHON", text(&python::environment(&cache)?)),
+            ("BERTH_TEST_PYTHON_TREE", text(&python::package_tree(&cache)?)),
+            ("BERTH_TEST_ROOTFS", text(&rootfs::tar(&cache)?)),
+        ];
+        let programs = programs.join().map_err(|_| anyhow!("a set-up thread panicked"))?;
+        variables.extend(programs?);
+        Ok(variables)
+    })
 }
 
 /// The folder in which tools and fixtures are kept between runs.

@@ -4,7 +4,7 @@ use crate::check;
 use crate::services::Services;
 use crate::setup::{self, Extent};
 use crate::shell::{capture, repository, run as run_command};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -85,12 +85,23 @@ fn all_tests(options: &Options) -> Result<Totals> {
     let end_to_end = |name: &String| name == "berth-tests";
     let everything = options.package.is_empty() || options.package.iter().any(end_to_end);
     let extent = if everything { Extent::Everything } else { Extent::Services };
-    let mut variables = setup::prepare(extent)?;
+    // First and alone: it may ask for a password.
+    setup::install_packages(extent)?;
+    // On a fresh machine both take minutes, and neither keeps the cores busy all the time.
+    let (prepared, built) = std::thread::scope(|scope| {
+        let preparing = scope.spawn(|| setup::prepare(extent));
+        let built = if everything {
+            run_command(cargo("build").args(["--package", "berth"])).and_then(|()| built_binary())
+        } else {
+            Ok(String::new())
+        };
+        (preparing.join(), built)
+    });
+    let mut variables = prepared.map_err(|_| anyhow!("the set-up panicked"))??;
     let minio = variables.iter().find(|(name, _)| *name == "BERTH_TEST_MINIO");
     let minio = minio.map(|(_, path)| path.clone()).context("no MinIO was prepared")?;
     if everything {
-        run_command(cargo("build").args(["--package", "berth"]))?;
-        variables.push(("BERTH_BIN", built_binary()?));
+        variables.push(("BERTH_BIN", built?));
     }
     let services = Services::start(Path::new(&minio))?;
     variables.extend(services.variables().iter().cloned());
@@ -107,13 +118,13 @@ fn all_tests(options: &Options) -> Result<Totals> {
     watch(&mut command)
 }
 
-fn cargo(subcommand: &str) -> Command {
+pub(crate) fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.arg(subcommand).current_dir(repository());
     command
 }
 
-fn built_binary() -> Result<String> {
+pub(crate) fn built_binary() -> Result<String> {
     let metadata = capture(cargo("metadata").args(["--no-deps", "--format-version=1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().context("cargo names no target folder")?;

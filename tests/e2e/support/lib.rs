@@ -3,10 +3,13 @@
 //! Owns nothing that a story asserts. Must not depend on the product's crates: the stories see Berth
 //! as its users do, through its command, its protocols and the files that it makes.
 //!
-//! Entry points: [`build`], [`subscription`], [`skopeo`], [`judge`], [`source`].
+//! Entry points: [`build`], [`subscription`], [`maintenance`], [`skopeo`], [`guide`], [`judge`],
+//! [`source`].
 
 pub mod build;
+pub mod guide;
 pub mod judge;
+pub mod maintenance;
 pub mod sdk;
 pub mod skopeo;
 pub mod source;

@@ -8,6 +8,7 @@ use std::process::Command;
 const SERVICES: &[&str] = &["postgresql", "postgresql-client", "python3", "python3-venv"];
 
 const EVERYTHING: &[&str] = &[
+    "buildah",
     "ca-certificates",
     "containerd",
     "curl",
@@ -16,6 +17,7 @@ const EVERYTHING: &[&str] = &[
     "docker.io",
     "e2fsprogs",
     "mount",
+    "podman",
     "runc",
     "skopeo",
     "tar",

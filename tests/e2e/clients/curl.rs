@@ -1,111 +1,12 @@
-//! Clients without an engine: skopeo, crane and curl, each the way its users use it.
+//! curl: the protocol by hand, in pieces, broken off and wrong.
 
-use berth_testkit::image::{Compression, Descriptor, Image, Layer, Layout, MediaTypes, hazards};
-use berth_testkit::process::{run, run_failing};
+use berth_testkit::image::{Archive, Compression, Image, Layer, Layout};
+use berth_testkit::process::{output, run, run_failing};
 use berth_testkit::registry::sha256;
 use berth_testkit::server::TestServer;
-use berth_tests::{skopeo, source};
+use berth_tests::source;
 use std::path::Path;
 use std::process::Command;
-
-#[test]
-fn skopeo_keeps_every_kind_of_image_byte_for_byte() {
-    let server = TestServer::start();
-    let mut layout = Layout::create(&server.scratch().join("source"));
-    let oci = layout.add_tagged("oci", &hazards::image());
-    let mut docker = Image::tiny("docker");
-    docker.media_types = MediaTypes::Docker;
-    let docker = layout.add_tagged("docker", &docker);
-    let mut arm = Image::tiny("arm");
-    arm.architecture = "arm64".to_owned();
-    let arm = layout.add(&arm);
-    let index = layout.add_index(MediaTypes::Oci, &[("amd64", oci.clone()), ("arm64", arm)]);
-    layout.tag("index", &index);
-    for (tag, image) in [("oci", &oci), ("index", &index)] {
-        skopeo::push(&server, layout.folder(), tag, &format!("team/skopeo:{tag}"));
-        assert_stored(&server, tag, image);
-        let pulled = server.scratch().join("pulled");
-        skopeo::pull(&server, &format!("team/skopeo:{tag}"), &pulled, tag);
-        let stored = |folder: &Path| folder.join("blobs").join(image.digest.replace(':', "/"));
-        run(Command::new("cmp").args([stored(layout.folder()), stored(&pulled)]));
-    }
-    // skopeo keeps Docker's manifests in its own kind of folder only.
-    let [folder, pulled] = ["docker", "docker-pulled"].map(|name| server.scratch().join(name));
-    layout.export(&docker, &folder);
-    skopeo::push_from(&server, &format!("dir:{}", folder.display()), "team/skopeo:docker");
-    assert_stored(&server, "docker", &docker);
-    skopeo::pull_to(&server, "team/skopeo:docker", &format!("dir:{}", pulled.display()));
-    run(Command::new("diff").arg("--recursive").args([folder, pulled]));
-
-    let image = format!("docker://{}/team/skopeo", server.host());
-    let mut list = Command::new("skopeo");
-    list.args(["list-tags", "--tls-verify=false", "--creds", &server.user_and_password(), &image]);
-    let listed: serde_json::Value = serde_json::from_str(&run(&mut list)).expect("JSON");
-    assert_eq!(listed["Tags"], serde_json::json!(["docker", "index", "oci"]));
-    let mut delete = Command::new("skopeo");
-    let oci = format!("{image}:oci");
-    delete.args(["delete", "--tls-verify=false", "--creds", &server.user_and_password(), &oci]);
-    run(&mut delete);
-    assert!(server.registry().manifest("team/skopeo", "oci").is_none());
-}
-
-fn assert_stored(server: &TestServer, tag: &str, image: &Descriptor) {
-    let stored = server.registry().manifest("team/skopeo", tag).expect("the tag is there");
-    assert_eq!(stored.digest, image.digest, "{tag}");
-    assert_eq!(stored.media_type, image.media_type, "{tag}");
-}
-
-#[test]
-fn a_wrong_password_and_no_password_are_refused() {
-    let server = TestServer::start();
-    let mut layout = Layout::create(&server.scratch().join("source"));
-    layout.add_tagged("v1", &Image::tiny("secret"));
-    skopeo::push(&server, layout.folder(), "v1", "team/private:v1");
-    let image = format!("docker://{}/team/private:v1", server.host());
-    for credentials in [&["--no-creds"][..], &["--creds", "someone:wrong"]] {
-        let mut inspect = Command::new("skopeo");
-        inspect.args(["inspect", "--tls-verify=false"]).args(credentials).arg(&image);
-        run_failing(&mut inspect);
-    }
-}
-
-/// crane with a configuration folder of its own, logged in.
-fn crane(server: &TestServer) -> impl Fn(&[&str]) -> String + use<> {
-    let config = server.scratch().join("crane");
-    let call = move |arguments: &[&str]| {
-        let mut command = Command::new(berth_testkit::required_path("BERTH_TEST_CRANE"));
-        run(command.env("DOCKER_CONFIG", &config).arg("--insecure").args(arguments))
-    };
-    let credentials = server.credentials();
-    let (user, secret) = (&credentials.access_key_id, &credentials.access_key_secret);
-    call(&["auth", "login", &server.host(), "-u", user, "-p", secret]);
-    call
-}
-
-#[test]
-fn crane_pushes_pulls_copies_and_validates() {
-    let server = TestServer::start();
-    let crane = crane(&server);
-    let mut layout = Layout::create(&server.scratch().join("source"));
-    let layers = vec![
-        source::random_layer(3, Compression::Gzip),
-        source::random_layer(2, Compression::Gzip),
-    ];
-    let pushed = layout.add_tagged("v1", &Image::new(layers));
-    let image = format!("{}/team/crane", server.host());
-    let folder = layout.folder().to_string_lossy().into_owned();
-    crane(&["push", &folder, &format!("{image}:v1")]);
-    assert_eq!(crane(&["digest", &format!("{image}:v1")]).trim(), pushed.digest);
-    crane(&["validate", "--remote", &format!("{image}:v1")]);
-    // Copied within the registry: the layers are mounted, not sent again.
-    let copied = format!("{}/other/copy:v2", server.host());
-    crane(&["copy", &format!("{image}:v1"), &copied]);
-    assert_eq!(crane(&["digest", &copied]).trim(), pushed.digest);
-    crane(&["tag", &format!("{image}:v1"), "latest"]);
-    assert_eq!(crane(&["ls", &image]).lines().collect::<Vec<_>>(), ["latest", "v1"]);
-    let catalogued = crane(&["manifest", &format!("{image}@{}", pushed.digest)]);
-    assert_eq!(sha256(catalogued.as_bytes()), pushed.digest, "byte for byte");
-}
 
 /// curl with Basic credentials; returns status line, headers and body as one text.
 fn curl(server: &TestServer, arguments: &[&str]) -> String {
@@ -218,7 +119,7 @@ fn curl_uploads_in_pieces_and_resumes_where_the_server_says() {
     let range = |range: &str| {
         let mut command = Command::new("curl");
         command.args(["--silent", "--fail", "--user", &user, "--range", range, &blob]);
-        berth_testkit::process::output(&mut command).stdout
+        output(&mut command).stdout
     };
     assert_eq!(range("0-99"), content[..100]);
     assert_eq!(range("1000000-1000999"), content[1_000_000..1_001_000]);
@@ -324,7 +225,7 @@ fn content_that_is_not_that_of_its_digest_is_refused() {
 
     // A manifest that names what is not here is refused too.
     let mut layout = Layout::create(&server.scratch().join("missing"));
-    let tar = berth_testkit::image::Archive::new().file("missing", b"layer").finish();
+    let tar = Archive::new().file("missing", b"layer").finish();
     let image = layout.add(&Image::new(vec![Layer { tar, compression: Compression::Gzip }]));
     let refused = server
         .registry()
