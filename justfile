@@ -16,6 +16,10 @@ check:
 e2e story="":
     cargo xtask test --only tests -p berth-tests {{ if story == "" { "" } else { "--test " + story } }}
 
+# A conformance program of the OCI distribution specification, when the machine has one.
+conformance *arguments:
+    cargo xtask conformance {{ arguments }}
+
 # Format all code.
 fmt:
     cargo fmt --all

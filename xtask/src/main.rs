@@ -4,10 +4,11 @@
 //! Owns set-up and orchestration only. Must not depend on the product's crates, so that it builds
 //! within seconds whatever state they are in.
 //!
-//! Entry points: [`test::run`], [`check::run`].
+//! Entry points: [`test::run`], [`check::run`], [`conformance::run`].
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on the terminal")]
 
 mod check;
+mod conformance;
 mod services;
 mod setup;
 mod shell;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Task {
     /// Install what the tests need, then format check, house rules, clippy and every test.
     Test(test::Options),
+    /// Drive a conformance program of the OCI distribution specification against a server.
+    Conformance(conformance::Options),
     /// Check the house rules: direction of dependencies, file length, crate heads.
     Check,
 }
@@ -35,6 +38,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(options) => test::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
         Task::Check => check::run(),
     };
     match outcome {

@@ -39,11 +39,15 @@ impl Services {
 }
 
 /// A child process that ends with its owner, also when the owner is killed.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
     /// Starts `program` with its output in `log`, under `setpriv` so that it cannot outlive us.
-    fn start(program: &Path, log: &Path, set_up: impl FnOnce(&mut Command)) -> Result<Daemon> {
+    pub(crate) fn start(
+        program: &Path,
+        log: &Path,
+        set_up: impl FnOnce(&mut Command),
+    ) -> Result<Daemon> {
         let output = std::fs::File::create(log)?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]).arg(program);
@@ -57,7 +61,7 @@ impl Daemon {
     }
 
     /// Waits until `ready` says so; the log is part of the error when it does not.
-    fn wait(&mut self, log: &Path, mut ready: impl FnMut() -> bool) -> Result<()> {
+    pub(crate) fn wait(&mut self, log: &Path, mut ready: impl FnMut() -> bool) -> Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(60) {
             if ready() {
