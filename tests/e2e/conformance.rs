@@ -38,6 +38,7 @@ use std::sync::Mutex;
 use berth_testkit::server::TestServer;
 use berth_testkit::{postgres, s3};
 
+use crate::client::Client;
 use crate::ledger::Ledger;
 use crate::place::Place;
 
@@ -87,7 +88,7 @@ fn conforms(title: &str, server: &TestServer) {
     for kind in &kinds {
         scenarios.push((kind.name, Box::new(|place| matrix::run(place, kind))));
     }
-    let ledger = Ledger::default();
+    let (client, ledger) = (Client::new(server), Ledger::default());
     let queue = Mutex::new(scenarios.iter());
     std::thread::scope(|threads| {
         for _ in 0..WORKERS {
@@ -95,7 +96,7 @@ fn conforms(title: &str, server: &TestServer) {
                 loop {
                     let next = queue.lock().expect("nobody panics with it").next();
                     let Some((name, run)) = next else { break };
-                    run(&Place::new(server, &ledger, name));
+                    run(&Place::new(&client, &ledger, name));
                 }
             });
         }

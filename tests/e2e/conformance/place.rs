@@ -1,6 +1,5 @@
 //! Where a scenario plays: a server, and repositories that nobody else uses.
 
-use berth_testkit::server::TestServer;
 use rand::RngCore as _;
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -41,10 +40,13 @@ pub(crate) fn sha256(content: &[u8]) -> String {
     Algorithm::Sha256.digest(content)
 }
 
-/// Bytes that no other blob has.
+/// Bytes that no other blob has: a random block, again and again, whose length divides no range that
+/// a case asks for.
 pub(crate) fn random(length: usize) -> Vec<u8> {
-    let mut content = vec![0; length];
-    rand::rng().fill_bytes(&mut content);
+    let mut block = vec![0; length.min(1021)];
+    rand::rng().fill_bytes(&mut block);
+    let mut content = block.repeat(length.div_ceil(1021));
+    content.truncate(length);
     content
 }
 
@@ -56,7 +58,6 @@ pub(crate) fn fresh_repository() -> String {
 /// A scenario's surroundings.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
-    pub(crate) server: &'a TestServer,
     pub(crate) client: Client,
     /// Of this scenario alone; made by its first push.
     pub(crate) repository: String,
@@ -65,15 +66,14 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(crate) fn new(server: &'a TestServer, ledger: &'a Ledger, scenario: &str) -> Self {
-        let (client, scenario) = (Client::new(server), scenario.to_owned());
-        Self { server, client, repository: fresh_repository(), scenario, ledger }
+    pub(crate) fn new(client: &Client, ledger: &'a Ledger, scenario: &str) -> Self {
+        let (client, scenario) = (client.clone(), scenario.to_owned());
+        Self { client, repository: fresh_repository(), scenario, ledger }
     }
 
     /// The same with another repository.
     pub(crate) fn elsewhere(&self) -> Place<'a> {
         Place {
-            server: self.server,
             client: self.client.clone(),
             repository: fresh_repository(),
             scenario: self.scenario.clone(),
