@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
             }
         }
         // Later than the sessions, so that only pieces without a session are left to sweep.
-        self.report.pieces += self.artifacts.store.sweep(pause + config::SWEEP_MARGIN).await?;
+        self.report.pieces += self.artifacts.store.sweep(pause + config::SWEEP_MARGIN.min(pause)).await?;
         self.progress(GcStage::Uploads).await;
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! missing panics and says so, it never skips.
 //!
 //! Entry points: [`postgres::fresh_database`], [`s3::fresh_bucket`], [`server::TestServer`],
-//! [`upstream::DockerRegistry`], [`engine`], [`image`], [`process::run`].
+//! [`upload::Upload`], [`upstream::DockerRegistry`], [`engine`], [`image`], [`process::run`].
 
 pub mod api;
 pub mod engine;
@@ -22,6 +22,7 @@ pub mod python;
 pub mod registry;
 pub mod s3;
 pub mod server;
+pub mod upload;
 pub mod upstream;
 
 pub use environment::required_path;

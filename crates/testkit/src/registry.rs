@@ -1,5 +1,6 @@
 //! A plain client of the OCI distribution API that sends and keeps bytes exactly as they are.
 
+use base64::Engine;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Duration;
@@ -53,6 +54,18 @@ impl Registry {
     pub fn trusting(mut self, authority: &Path) -> Registry {
         self.http = http_client(Some(authority));
         self
+    }
+
+    /// `host:port`.
+    pub(crate) fn host(&self) -> &str {
+        self.url.split_once("://").map_or(&*self.url, |(_, host)| host)
+    }
+
+    /// The `Authorization` header that every request has.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        let (user, password) = self.user.as_ref()?;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        Some(format!("Basic {pair}"))
     }
 
     /// A request for a path below the registry's root, e.g. `/v2/`.

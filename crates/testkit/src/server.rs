@@ -100,13 +100,13 @@ impl TestServer {
         TestServer { daemon, command, credentials, folder }
     }
 
-    /// `127.0.0.1:PORT`, the host part of image names.
+    /// `ADDRESS:PORT`, the host part of image names.
     #[must_use]
     pub fn host(&self) -> String {
         self.command.address.to_string()
     }
 
-    /// `http://127.0.0.1:PORT`, or with `https`.
+    /// `http://ADDRESS:PORT`, or with `https`.
     #[must_use]
     pub fn url(&self) -> String {
         self.command.url()
@@ -180,6 +180,16 @@ impl TestServer {
     /// Starts it again on the same data folder and port and waits until it is ready.
     pub fn restart(&mut self) {
         self.daemon.kill9();
+        self.daemon = self.command.start();
+    }
+
+    /// Starts it again with exactly this `berth.toml`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn restart_configured(&mut self, config: &str) {
+        self.daemon.kill9();
+        std::fs::write(&self.command.config, config).expect("the configuration can be written");
         self.daemon = self.command.start();
     }
 

@@ -10,6 +10,7 @@ pub mod build;
 pub mod guide;
 pub mod judge;
 pub mod maintenance;
+pub mod places;
 pub mod sdk;
 pub mod skopeo;
 pub mod source;

@@ -38,6 +38,18 @@ pub fn runnable_image() -> Image {
     image
 }
 
+/// So many random bytes.
+///
+/// # Panics
+/// When the kernel gives none.
+#[must_use]
+pub fn random_bytes(count: usize) -> Vec<u8> {
+    let mut random = std::fs::File::open("/dev/urandom").expect("the kernel has random bytes");
+    let mut bytes = vec![0; count];
+    random.read_exact(&mut bytes).expect("random bytes do not end");
+    bytes
+}
+
 /// A layer of `megabytes` of random bytes in files of one megabyte: nothing that a codec or a cache
 /// could shorten.
 ///
