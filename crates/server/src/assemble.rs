@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use berth_artifacts::{Artifacts, Limits, QuotaDefaults};
+use berth_artifacts::{Artifacts, Limits, QuotaDefaults, Scrub};
 use berth_auth::bootstrap::bootstrap;
 use berth_auth::{Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey, RateLimit};
 use berth_builder::{BuildConfig, Builder};
@@ -105,6 +105,16 @@ pub async fn open_artifacts(config: &Config, access: Access) -> Result<Artifacts
     };
     let artifacts = Artifacts::new(db, store, Arc::new(SystemClock));
     Ok(artifacts.with_limits(limits).with_gc(config.gc.collector()))
+}
+
+/// The scrubber, with every source of damaged blobs that the configuration knows.
+///
+/// # Errors
+/// [`ServerError`] when database or store cannot be opened.
+pub async fn open_scrub(config: &Config) -> Result<Scrub, ServerError> {
+    let artifacts = open_artifacts(config, Access::SoleWriter).await?;
+    let subscription = Subscription::new(artifacts.clone(), subscriptions(config)?);
+    Ok(Scrub::new(artifacts, config.scrub.rate).with_source(Arc::new(subscription)))
 }
 
 fn storage(config: &Config) -> StorageConfig {

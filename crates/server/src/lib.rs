@@ -10,14 +10,18 @@ pub mod config;
 mod credentials;
 mod error;
 mod health;
+mod limits;
 mod listener;
 mod metrics;
 mod observe;
+mod sendfile;
 mod server;
 mod tasks;
 pub mod telemetry;
 mod tls;
 
+pub use assemble::{open_artifacts, open_scrub};
+pub use berth_metadata::Access;
 pub use config::{Config, ConfigError, Layers, Role};
 pub use credentials::FILE_NAME as CREDENTIALS_FILE;
 pub use error::ServerError;

@@ -2,188 +2,151 @@
 //!
 //! `axum::serve` sets no timer, so its header timeout never fires, and it knows no TLS. This loop
 //! bounds everything a stranger can hold: the number of connections, the TLS handshake, the wait for
-//! the first bytes, the head of every request and the time between two requests.
+//! the first bytes, the head of every request, the time between two requests, and the time in which
+//! an answer is not read.
+
+mod connection;
+mod holders;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service as _;
 
-/// The first bytes of an HTTP/2 connection (RFC 9113 §3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+use self::connection::Connection;
+use self::holders::{Held, Holders};
+use crate::config::Config;
+use crate::limits::{Link, PaceRule, count};
+
 /// Connections that arrive faster than they are accepted wait in the kernel this long between tries
 /// when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After the requests that run were given their time, every connection is ended within this.
+const CUT: Duration = Duration::from_secs(1);
 
 /// Who is at the other end of the connection; in the extensions of every request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    pub(crate) link: Arc<Link>,
+}
+
+/// What a connection may take.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerLimits {
+    connections: usize,
+    /// Connections of one address.
+    address_connections: usize,
+    header_timeout: Duration,
+    /// Bytes of a request's address and header fields.
+    head_size: u64,
+    /// How answers have to be read.
+    pace: PaceRule,
+    /// How long running requests may go on after the shutdown.
+    drain_timeout: Duration,
+}
+
+impl ListenerLimits {
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        // Behind a proxy all connections are those of one address.
+        let all = limits.address_connections == 0 || config.server.trust_proxy;
+        Self {
+            connections: limits.connections,
+            address_connections: if all { usize::MAX } else { limits.address_connections },
+            header_timeout: limits.header_timeout,
+            head_size: limits.header_size.saturating_add(limits.uri_length),
+            pace: PaceRule { timeout: limits.write_timeout, rate: limits.minimum_rate },
+            drain_timeout: config.server.shutdown_timeout,
+        }
+    }
 }
 
 /// What the accept loop needs.
 pub(crate) struct Listener {
     pub(crate) tcp: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) connections: usize,
-    pub(crate) header_timeout: Duration,
-    /// How long running requests may go on after the shutdown.
-    pub(crate) drain_timeout: Duration,
+    pub(crate) limits: ListenerLimits,
+}
+
+/// A connection as it was accepted, with what it takes of the limits.
+struct Accepted {
+    stream: TcpStream,
+    address: SocketAddr,
+    _slot: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Listener {
     /// Accepts until `shutdown` fires, then lets running requests end and returns.
     pub(crate) async fn serve(self, router: Router, shutdown: CancellationToken) {
-        let graceful = GracefulShutdown::new();
-        let slots = Arc::new(Semaphore::new(self.connections));
+        let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let holders = Arc::new(Holders::default());
         let tasks = TaskTracker::new();
-        let abort = CancellationToken::new();
-        while let Some((stream, address, slot)) = self.accept(&slots, &shutdown).await {
-            let connection = Connection {
-                peer: Peer { address, tls: self.tls.is_some() },
-                router: router.clone(),
-                watcher: graceful.watcher(),
-                header_timeout: self.header_timeout,
-                shutdown: shutdown.clone(),
+        while let Some(accepted) = self.accept(&slots, &holders, &shutdown).await {
+            let peer = Peer {
+                address: accepted.address,
+                tls: self.tls.is_some(),
+                link: Arc::new(Link::default()),
             };
-            let (tls, abort) = (self.tls.clone(), abort.clone());
+            let connection = Connection {
+                peer,
+                router: router.clone(),
+                limits: self.limits.clone(),
+                // One of its own: looking at it takes a lock.
+                shutdown: shutdown.child_token(),
+            };
+            let tls = self.tls.clone();
             tasks.spawn(async move {
-                let _slot = slot;
-                tokio::select! {
-                    () = connection.run(stream, tls) => {}
-                    () = abort.cancelled() => {}
-                }
+                let Accepted { stream, _slot, _held, .. } = accepted;
+                connection.run(stream, tls).await;
             });
         }
         drop(self.tcp);
         tasks.close();
-        if timeout(self.drain_timeout, graceful.shutdown()).await.is_err() {
+        let drain = self.limits.drain_timeout.saturating_add(CUT);
+        if timeout(self.limits.drain_timeout, tasks.wait()).await.is_err() {
             tracing::warn!(connections = tasks.len(), "requests still running at shutdown are cut");
+            drop(timeout(drain, tasks.wait()).await);
         }
-        abort.cancel();
-        tasks.wait().await;
     }
 
-    /// The next connection with its slot; `None` at shutdown.
+    /// The next connection; `None` at shutdown.
     async fn accept(
         &self,
         slots: &Arc<Semaphore>,
+        holders: &Arc<Holders>,
         shutdown: &CancellationToken,
-    ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    ) -> Option<Accepted> {
         loop {
             let next = async {
                 let slot = Arc::clone(slots).acquire_owned().await.ok()?;
                 Some((self.tcp.accept().await, slot))
             };
-            let (accepted, slot) = tokio::select! {
+            let (accepted, _slot) = tokio::select! {
                 next = next => next?,
                 () = shutdown.cancelled() => return None,
             };
-            match accepted {
-                Ok((stream, address)) => return Some((stream, address, slot)),
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
+                    continue;
                 }
+            };
+            match holders.take(address.ip().into(), self.limits.address_connections) {
+                Some(_held) => return Some(Accepted { stream, address, _slot, _held }),
+                None => count("address_connections"),
             }
         }
-    }
-}
-
-struct Connection {
-    peer: Peer,
-    router: Router,
-    watcher: Watcher,
-    header_timeout: Duration,
-    shutdown: CancellationToken,
-}
-
-impl Connection {
-    async fn run(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // Answers are written in few large pieces; waiting to join them only adds latency.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "connection without TCP_NODELAY");
-        }
-        match tls {
-            None => {
-                let http2 = tokio::select! {
-                    first = timeout(self.header_timeout, is_http2(&stream)) => first,
-                    () = self.shutdown.cancelled() => return,
-                };
-                if let Ok(Ok(http2)) = http2 {
-                    self.serve(stream, http2).await;
-                }
-            }
-            Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    self.serve(stream, http2).await;
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(peer = %self.peer.address, %error, "TLS handshake failed");
-                }
-                Err(_) => tracing::debug!(peer = %self.peer.address, "TLS handshake too slow"),
-            },
-        }
-    }
-
-    async fn serve<S>(self, stream: S, http2: bool)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (peer, router) = (self.peer, self.router);
-        let service =
-            hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-                request.extensions_mut().insert(peer);
-                router.clone().call(request)
-            });
-        let stream = TokioIo::new(stream);
-        let ended = if http2 {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .keep_alive_interval(Some(self.header_timeout))
-                .max_concurrent_streams(256)
-                .adaptive_window(true);
-            self.watcher.watch(builder.serve_connection(stream, service)).await
-        } else {
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
-            self.watcher.watch(builder.serve_connection(stream, service)).await
-        };
-        if let Err(error) = ended {
-            tracing::debug!(peer = %peer.address, %error, "connection ended early");
-        }
-    }
-}
-
-/// Whether the client opens with the HTTP/2 preface. Reads nothing off the stream.
-async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut first = [0u8; HTTP2_PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut first).await?;
-        let seen = first.get(..length).unwrap_or_default();
-        if length == 0 || !HTTP2_PREFACE.starts_with(seen) {
-            return Ok(false);
-        }
-        if length == HTTP2_PREFACE.len() {
-            return Ok(true);
-        }
-        // Part of the preface: more must come, and peeking does not wait for it.
-        sleep(Duration::from_millis(5)).await;
     }
 }

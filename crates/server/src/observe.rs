@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -10,45 +9,55 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use berth_registry::{Origin, RouteLabel, clean_host, request_host};
+use berth_registry::{FileBody, Origin, RouteLabel, clean_host, request_host};
 use futures::FutureExt as _;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 
+use crate::limits::{Intake, Limits, Slot};
 use crate::listener::Peer;
-use crate::metrics::{IN_FLIGHT, REQUEST_BYTES, REQUEST_DURATION, REQUESTS, RESPONSE_BYTES};
+use crate::metrics::{counters, in_flight};
 
 /// The header that carries the request id: to the handlers on the request (a client's own value is
 /// replaced), to the client on the response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the middleware must know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Observer {
     /// Believe the forwarding headers of a proxy.
     pub(crate) trust_proxy: bool,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// The middleware.
 pub(crate) async fn observe(
     State(observer): State<Observer>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     let request_id = berth_types::id::request();
     let id_header = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static("-"));
     let origin = observer.origin(&request);
+    let mut record = Record::of(&request, request_id);
+    let (mut request, admission, slot) = match observer.limits.admit(request) {
+        Ok(admitted) => admitted,
+        Err((request, refusal)) => {
+            record.route = "refused";
+            let (path, version) = (request.uri().path(), request.version());
+            let response = refusal.response(path, version, &record.request_id, &origin.host);
+            return finish(response, record, id_header);
+        }
+    };
+    record.received = admission.intake().cloned();
+    record.slot = slot;
     request.extensions_mut().insert(origin);
     request.headers_mut().insert(REQUEST_ID, id_header.clone());
-
-    let received = Arc::new(AtomicU64::new(0));
-    let mut record = Record::of(&request, request_id, Arc::clone(&received));
-    let request = request.map(|body| count(body, received));
     let span = tracing::info_span!("request", request_id = %record.request_id);
     let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
-    let mut response = match answer.instrument(span).await {
+    let response = match answer.instrument(span).await {
         Ok(response) => response,
         Err(panic) => {
             let cause = panic_text(panic.as_ref());
@@ -56,11 +65,17 @@ pub(crate) async fn observe(
             internal_error(&record.request_id)
         }
     };
+    finish(admission.settle(response), record, id_header)
+}
+
+/// The answer with its id, and with the record that is written when it has ended.
+fn finish(mut response: Response, mut record: Record, id_header: HeaderValue) -> Response {
     response.headers_mut().insert(REQUEST_ID, id_header);
     record.status = response.status().as_u16();
     if let Some(RouteLabel(label)) = response.extensions().get::<RouteLabel>() {
         record.route = label;
     }
+    record.file = response.extensions().get::<FileBody>().cloned();
     response.map(|body| {
         // A HEAD's answer has no body to be read to its end.
         record.complete = record.method == "HEAD" || body.is_end_stream();
@@ -69,7 +84,7 @@ pub(crate) async fn observe(
 }
 
 impl Observer {
-    fn origin(self, request: &Request) -> Origin {
+    fn origin(&self, request: &Request) -> Origin {
         let tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.tls);
         let mut origin =
             Origin { scheme: if tls { "https" } else { "http" }, host: request_host(request) };
@@ -122,14 +137,19 @@ struct Record {
     user_agent: Option<HeaderValue>,
     status: u16,
     started: Instant,
-    received: Arc<AtomicU64>,
+    /// The body of the request; `None` when there is none.
+    received: Option<Arc<Intake>>,
+    /// Held until the answer has ended.
+    slot: Option<Slot>,
     sent: u64,
     complete: bool,
+    /// What the connection may send in place of the body.
+    file: Option<FileBody>,
 }
 
 impl Record {
-    fn of(request: &Request, request_id: String, received: Arc<AtomicU64>) -> Self {
-        metrics::gauge!(IN_FLIGHT).increment(1.0);
+    fn of(request: &Request, request_id: String) -> Self {
+        in_flight().increment(1.0);
         let path = request.uri().path();
         Self {
             request_id,
@@ -140,9 +160,11 @@ impl Record {
             user_agent: request.headers().get(USER_AGENT).cloned(),
             status: 0,
             started: Instant::now(),
-            received,
+            received: None,
+            slot: None,
             sent: 0,
             complete: false,
+            file: None,
         }
     }
 }
@@ -150,16 +172,22 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        let received = self.received.load(Ordering::Relaxed);
+        if let Some(file) = self.file.take().filter(|file| file.sent() > 0) {
+            self.sent = file.sent();
+            self.complete = self.sent == file.range.len();
+        }
+        let received = self.received.as_ref().map_or(0, |intake| intake.bytes());
+        drop(self.slot.take());
         let (route, method) = (self.route, self.method);
-        metrics::gauge!(IN_FLIGHT).decrement(1.0);
-        metrics::counter!(REQUESTS, "route" => route, "method" => method,
-            "status" => status_text(self.status))
-        .increment(1);
-        metrics::histogram!(REQUEST_DURATION, "route" => route, "method" => method)
-            .record(duration.as_secs_f64());
-        metrics::counter!(REQUEST_BYTES, "route" => route).increment(received);
-        metrics::counter!(RESPONSE_BYTES, "route" => route).increment(self.sent);
+        in_flight().decrement(1.0);
+        let counters = counters((route, method, self.status));
+        counters.requests.increment(1);
+        counters.duration.record(duration.as_secs_f64());
+        counters.received.increment(received);
+        counters.sent.increment(self.sent);
+        if !tracing::enabled!(target: "berth::http", tracing::Level::INFO) {
+            return;
+        }
         let user_agent = self.user_agent.as_ref().and_then(|value| value.to_str().ok());
         // The query is left out: it holds signatures.
         tracing::info!(
@@ -204,15 +232,6 @@ fn route_of_path(path: &str) -> &'static str {
     }
 }
 
-fn status_text(status: u16) -> std::borrow::Cow<'static, str> {
-    match status {
-        0 => "none".into(),
-        200 => "200".into(),
-        404 => "404".into(),
-        other => other.to_string().into(),
-    }
-}
-
 /// The body of an answer; carries the record to its end.
 struct Observed {
     body: Body,
@@ -254,43 +273,6 @@ impl HttpBody for Observed {
     }
 }
 
-/// Counts the bytes of a request's body as they are read.
-fn count(body: Body, received: Arc<AtomicU64>) -> Body {
-    if body.is_end_stream() { body } else { Body::new(Counted { body, received }) }
-}
-
-struct Counted {
-    body: Body,
-    received: Arc<AtomicU64>,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            let length = u64::try_from(data.len()).unwrap_or(0);
-            self.received.fetch_add(length, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::Router;
@@ -307,7 +289,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_500_with_the_request_id() {
-        let observer = Observer { trust_proxy: false };
+        let limits = Arc::new(Limits::new(&crate::Config::default()));
+        let observer = Observer { trust_proxy: false, limits };
         let router = Router::new()
             .route("/broken", get(broken))
             .layer(from_fn_with_state(observer, observe));

@@ -1,87 +1,28 @@
 //! A whole server on a free port: what strangers, clients and operators see of it.
 
-use std::net::SocketAddr;
+#[path = "server/harness.rs"]
+mod harness;
+#[path = "server/heads.rs"]
+mod heads;
+#[path = "server/http2.rs"]
+mod http2;
+#[path = "server/rates.rs"]
+mod rates;
+#[path = "server/sizes.rs"]
+mod sizes;
+#[path = "server/slow.rs"]
+mod slow;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use berth_server::{CREDENTIALS_FILE, Config, Layers, RunningServer, Server};
-use serde_json::Value;
-use tempfile::TempDir;
+use berth_server::CREDENTIALS_FILE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct TestServer {
-    folder: TempDir,
-    server: RunningServer,
-}
-
-impl TestServer {
-    async fn start(flags: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let server = start_in(folder.path(), flags, &[]).await;
-        Self { folder, server }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.server.addr()
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.server.endpoint())
-    }
-
-    fn credentials(&self) -> Value {
-        let path = self.folder.path().join("data").join(CREDENTIALS_FILE);
-        serde_json::from_slice(&std::fs::read(path).expect("credentials")).expect("JSON")
-    }
-
-    fn login(&self) -> (String, String) {
-        let credentials = self.credentials();
-        let text = |name: &str| credentials[name].as_str().expect(name).to_owned();
-        (text("AccessKeyId"), text("AccessKeySecret"))
-    }
-
-    async fn stop(self) {
-        self.server.shutdown();
-        timeout(PATIENCE, self.server.wait()).await.expect("the server ends");
-    }
-}
-
-async fn start_in(
-    folder: &Path,
-    flags: &[(&str, &str)],
-    environment: &[(&str, &str)],
-) -> RunningServer {
-    let data = folder.join("data").display().to_string();
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let mut layers = Layers::new()
-        .with_environment(environment.iter().map(own))
-        .with_flag("server.listen", "127.0.0.1:0")
-        .with_flag("server.data_dir", &data);
-    for (key, value) in flags {
-        layers = layers.with_flag(key, value);
-    }
-    let config = Config::load(&layers).expect("configuration");
-    Server::start(config).await.expect("the server starts")
-}
-
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("client")
-}
-
-/// Sends raw bytes and reads until the server closes.
-async fn raw(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("connection");
-    stream.write_all(request.as_bytes()).await.expect("written");
-    let mut answer = String::new();
-    let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
-    read.expect("the server closes").expect("read");
-    answer
-}
+use crate::harness::{PATIENCE, TestServer, client, raw, start_in};
 
 #[tokio::test]
 async fn the_first_start_makes_a_root_key_that_later_starts_keep() {

@@ -1,0 +1,217 @@
+//! What strangers and clients may use up, and how the rest of the server asks for it.
+//!
+//! Everything here is decided before a handler runs, or beside it. As long as nobody exceeds a
+//! limit it costs a few atomic operations: no lock, no allocation.
+
+mod address;
+mod body;
+mod link;
+mod logins;
+mod pace;
+mod refusal;
+mod stream;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use berth_auth::{RateLimit, Rates, SecretRefused};
+use http::header::{AUTHORIZATION, CONNECTION};
+use http::{HeaderValue, Method, StatusCode, Version};
+use ipnet::IpNet;
+
+pub(crate) use self::address::Address;
+use self::address::client_address;
+pub(crate) use self::body::Intake;
+use self::body::{Reading, watch};
+pub(crate) use self::link::{Link, OpenRequest, Verdict};
+use self::logins::{Attempt, FailedLogins};
+pub(crate) use self::pace::PaceRule;
+pub(crate) use self::refusal::{Refusal, count};
+pub(crate) use self::stream::Guarded;
+use crate::config::Config;
+use crate::listener::Peer;
+
+/// Header fields of a request, as many as HTTP/1's parser takes.
+const HEADER_FIELDS: usize = 100;
+
+/// The limits of one server, and what is used of them.
+pub(crate) struct Limits {
+    trust_proxy: bool,
+    proxies: Vec<IpNet>,
+    header_size: usize,
+    uri_length: usize,
+    body: PaceRule,
+    requests: usize,
+    running: AtomicUsize,
+    addresses: Option<Rates<Address>>,
+    logins: Option<FailedLogins>,
+}
+
+/// A request that was let in.
+pub(crate) struct Admission {
+    limits: Arc<Limits>,
+    address: Address,
+    /// It carries a secret that may be a guess.
+    guess: bool,
+    attempt: Option<Attempt>,
+    intake: Option<Arc<Intake>>,
+    link: Option<Arc<Link>>,
+    version: Version,
+}
+
+/// One of the requests that may run at the same time, until it is dropped.
+pub(crate) struct Slot(Arc<Limits>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn as_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+impl Limits {
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        Self {
+            trust_proxy: config.server.trust_proxy,
+            proxies: limits.proxies.clone(),
+            header_size: as_usize(limits.header_size),
+            uri_length: as_usize(limits.uri_length),
+            body: PaceRule { timeout: limits.body_timeout, rate: limits.minimum_rate },
+            requests: if limits.requests == 0 { usize::MAX } else { limits.requests },
+            running: AtomicUsize::new(0),
+            addresses: RateLimit::new(limits.address_rate, limits.address_burst).map(Rates::new),
+            logins: FailedLogins::new(limits.failed_logins),
+        }
+    }
+
+    /// Lets a request in, and puts a watch over its body.
+    ///
+    /// # Errors
+    /// The [`Refusal`], to be answered with its response.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        request: Request,
+    ) -> Result<(Request, Admission, Option<Slot>), (Request, Refusal)> {
+        let peer = request.extensions().get::<Peer>();
+        let link = peer.map(|peer| Arc::clone(&peer.link));
+        let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
+        let address = client_address(address, request.headers(), self.trust_proxy, &self.proxies);
+        let path = request.uri().path();
+        let exempt = matches!(path, "/healthz" | "/readyz" | "/metrics");
+        let guess = !exempt && carries_secret(&request);
+        let admitted = self.check(&request, address, exempt, guess);
+        let (slot, attempt) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                if let Some(link) = link.filter(|_| !http_body::Body::is_end_stream(request.body()))
+                {
+                    link.leave_unread();
+                }
+                return Err((request, refusal));
+            }
+        };
+        let version = request.version();
+        let limits = Arc::clone(self);
+        let (parts, body) = request.into_parts();
+        let (body, intake) = watch(body, self.body);
+        let admission = Admission { limits, address, guess, attempt, intake, link, version };
+        Ok((Request::from_parts(parts, body), admission, slot))
+    }
+
+    fn check(
+        self: &Arc<Self>,
+        request: &Request,
+        address: Address,
+        exempt: bool,
+        guess: bool,
+    ) -> Result<(Option<Slot>, Option<Attempt>), Refusal> {
+        let headers = request.headers();
+        let length = |(name, value): (&http::HeaderName, &HeaderValue)| {
+            name.as_str().len() + value.as_bytes().len() + 4
+        };
+        if headers.len() > HEADER_FIELDS
+            || headers.iter().map(length).sum::<usize>() > self.header_size
+        {
+            return Err(Refusal::HeaderSize);
+        }
+        let query = request.uri().query().map_or(0, |query| query.len() + 1);
+        if request.uri().path().len() + query > self.uri_length {
+            return Err(Refusal::UriLength);
+        }
+        if exempt {
+            return Ok((None, None));
+        }
+        if let Some(rates) = &self.addresses {
+            rates.take(&address).map_err(Refusal::AddressRate)?;
+        }
+        let slot = self.slot().ok_or(Refusal::Full)?;
+        let attempt = match &self.logins {
+            Some(logins) if guess => logins.attempt(address).map_err(Refusal::FailedLogins)?,
+            _ => None,
+        };
+        Ok((Some(slot), attempt))
+    }
+
+    fn slot(self: &Arc<Self>) -> Option<Slot> {
+        let slot = Slot(Arc::clone(self));
+        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        (before < self.requests).then_some(slot)
+    }
+}
+
+/// Whether the request carries a password, or a signature, that may be a guess. A bearer token is
+/// none: nobody finds one by trying.
+fn carries_secret(request: &Request) -> bool {
+    let path = request.uri().path();
+    let basic = request.headers().get(AUTHORIZATION).is_some_and(|value| {
+        value.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+    });
+    basic || path == "/" || (path.starts_with("/auth") && request.method() == Method::POST)
+}
+
+impl Admission {
+    /// What was read of the body so far; `None` when there is none.
+    pub(crate) fn intake(&self) -> Option<&Arc<Intake>> {
+        self.intake.as_ref()
+    }
+
+    /// Looks at the answer: counts wrong secrets, and says 408 where the client was too slow.
+    pub(crate) fn settle(self, mut response: Response<Body>) -> Response {
+        if self.guess {
+            let wrong = response.extensions().get::<SecretRefused>().is_some();
+            match (self.attempt, wrong) {
+                (Some(attempt), false) => attempt.give_back(),
+                (None, true) => {
+                    if let Some(logins) = &self.limits.logins {
+                        logins.failed(self.address);
+                    }
+                }
+                (Some(_), true) | (None, false) => {}
+            }
+        }
+        let Some(intake) = &self.intake else { return response };
+        let reading = intake.reading();
+        if reading == Reading::Finished {
+            return response;
+        }
+        if let Some(link) = &self.link {
+            link.leave_unread();
+        }
+        if reading == Reading::TimedOut && !response.status().is_success() {
+            *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+            if self.version < Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+        }
+        response
+    }
+}
