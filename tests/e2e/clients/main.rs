@@ -1,6 +1,7 @@
 //! Real clients, each the way its users use it: most of them by the words of docs/clients.md, over TLS
 //! with Berth's own certificate authority and over plain HTTP on loopback.
 
+mod berth;
 mod buildah;
 mod containerd;
 mod containers;

@@ -1,15 +1,15 @@
 //! docs/clients.md, followed to the letter: the commands of the page are the test.
 
 use berth_testkit::image::gunzip;
-use berth_testkit::process::{as_root, run};
+use berth_testkit::process::{as_root, run, run_failing};
 use berth_testkit::registry::{Registry, sha256};
 use berth_testkit::server::TestServer;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What the commands find in their environment beside the system's own programs.
-const TOOLS: [&str; 4] =
-    ["BERTH_TEST_CRANE", "BERTH_TEST_REGCTL", "BERTH_TEST_COSIGN", "BERTH_TEST_HELM"];
+const TOOLS: [&str; 5] =
+    ["BERTH_BIN", "BERTH_TEST_CRANE", "BERTH_TEST_REGCTL", "BERTH_TEST_COSIGN", "BERTH_TEST_HELM"];
 
 /// A user who follows one chapter of the page, as root, in a home of their own.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl<'a> Reader<'a> {
             .with("HOST", &host)
             .with("KEY", &credentials.access_key_id)
             .with("SECRET", &credentials.access_key_secret)
+            .with("INSTANCE", &credentials.instance_id)
             // Nothing on this page needs the world outside; what asks for it anyway is told so at once.
             .with("HTTPS_PROXY", "http://127.0.0.1:1")
             .with("NO_PROXY", address);
@@ -80,25 +81,34 @@ impl<'a> Reader<'a> {
 
     /// Does what the chapter `client` says under its heading `Use`, after what the chapter
     /// `set_up_in` says for the way in which the server is reached. Returns what was printed.
+    ///
+    /// # Panics
+    /// When a command fails; or when, over TLS, the client does its work without that set-up, for then
+    /// it takes any certificate and the rest would show nothing.
     #[must_use]
     pub fn follow(&self, set_up_in: &str, client: &str) -> String {
-        let mut script = "set -eu\ncd \"$WORK\"\n".to_owned();
-        for block in blocks(set_up_in, self.way()).iter().chain(&blocks(client, "Use")) {
-            script.push_str(block);
+        let script = |blocks: &[String]| format!("set -eu\ncd \"$WORK\"\n{}", blocks.concat());
+        let steps = blocks(client, "Use");
+        if self.server.authority().is_some() {
+            let refused = run_failing(&mut self.command("sh", &["-c", &script(&steps)]));
+            assert!(refused.contains("certificate"), "{refused}");
         }
-        self.run("sh", &["-c", &script])
+        let all = [blocks(set_up_in, self.way()), steps].concat();
+        self.run("sh", &["-c", &script(&all)])
     }
 
     /// The same for a chapter whose `Use` is a Python program: `interpreter` runs it.
     #[must_use]
     pub fn follow_python(&self, interpreter: &Path, client: &str) -> String {
-        let mut script = "set -eu\n".to_owned();
-        for block in blocks(client, self.way()) {
-            script.push_str(&block);
+        let (interpreter, program) =
+            (interpreter.display().to_string(), blocks(client, "Use").concat());
+        if self.server.authority().is_some() {
+            let refused = run_failing(&mut self.command(&interpreter, &["-c", &program]));
+            assert!(refused.contains("certificate"), "{refused}");
         }
-        let program = blocks(client, "Use").concat();
-        let _ = writeln!(script, "exec \"$0\" -c \"$1\"");
-        self.run("sh", &["-c", &script, &interpreter.display().to_string(), &program])
+        let script =
+            format!("set -eu\n{}exec \"$0\" -c \"$1\"\n", blocks(client, self.way()).concat());
+        self.run("sh", &["-c", &script, &interpreter, &program])
     }
 
     /// The heading of the way in which the server is reached.
@@ -106,13 +116,18 @@ impl<'a> Reader<'a> {
         if self.server.authority().is_some() { "TLS" } else { "Plain HTTP" }
     }
 
-    /// A command in their environment and in no other.
+    /// Runs a command in their environment and in no other.
     #[must_use]
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        run(&mut self.command(program, arguments))
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = as_root("env");
         command.arg("--ignore-environment");
         command.args(self.variables.iter().map(|(name, value)| format!("{name}={value}")));
-        run(command.arg(program).args(arguments))
+        command.arg(program).args(arguments);
+        command
     }
 }
 

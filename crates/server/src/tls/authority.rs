@@ -141,7 +141,8 @@ fn create(folder: &Path, now: Millis) -> Result<(), TlsError> {
     let mut parameters = authority_parameters(&key);
     set_life(&mut parameters, now, AUTHORITY_LIFE);
     let certificate = parameters.self_signed(&key)?.pem();
-    let partial = folder.with_extension(format!("partial-{}", std::process::id()));
+    // The name is as random as the key: what a crash leaves behind is in nobody's way.
+    let partial = folder.with_extension(format!("partial-{}", identifier(&parameters, &key)));
     let made = (|| {
         DirBuilder::new().mode(0o700).create(&partial)?;
         write(&partial.join(KEY), &key.serialize_pem(), 0o600)?;
@@ -170,12 +171,14 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 /// tell the authorities of several servers apart, and it can be written again from the key alone.
 fn authority_parameters(key: &KeyPair) -> CertificateParams {
     let mut parameters = CertificateParams::default();
-    let identifier: String =
-        parameters.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    parameters.distinguished_name = named(&format!("Berth CA {identifier}"));
+    parameters.distinguished_name = named(&format!("Berth CA {}", identifier(&parameters, key)));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     parameters
+}
+
+fn identifier(parameters: &CertificateParams, key: &KeyPair) -> String {
+    parameters.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn named(common_name: &str) -> rcgen::DistinguishedName {
