@@ -6,6 +6,8 @@ mod blobs;
 mod harness;
 #[path = "suite/manifests.rs"]
 mod manifests;
+#[path = "suite/mounts.rs"]
+mod mounts;
 #[path = "suite/tokens.rs"]
 mod tokens;
 #[path = "suite/uploads.rs"]
