@@ -2,6 +2,8 @@
 
 mod blobs;
 mod cache;
+mod gc;
+mod gc_races;
 mod manifests;
 mod quotas;
 mod repositories;

@@ -53,7 +53,7 @@ fn image_with(
     text + "]}"
 }
 
-fn index(children: &[&Digest]) -> String {
+pub(crate) fn index(children: &[&Digest]) -> String {
     let children: Vec<_> = children
         .iter()
         .map(|digest| {
