@@ -58,7 +58,7 @@ pub enum ArtifactError {
     RepositoryExists(String),
     #[error("tag `{0}` does not exist")]
     TagNotFound(String),
-    #[error("tag `{0}` exists and the repository's tags are immutable")]
+    #[error("tag `{0}` exists and cannot be overwritten: the repository's tags are immutable")]
     TagImmutable(String),
     #[error("manifest `{0}` is not known to the repository")]
     ManifestUnknown(String),

@@ -12,6 +12,10 @@ use super::{Manifests, PushOptions, Pushed};
 use crate::uploads::on_its_own;
 use crate::{ArtifactError, TagPush};
 
+/// The tag that moves although a repository's tags are immutable: ACR, "Configure a repository to be
+/// immutable", lets it.
+const ALWAYS_MOVABLE: &str = "latest";
+
 impl Manifests<'_> {
     /// Stores a manifest exactly as it came and points the tags to it.
     ///
@@ -155,7 +159,8 @@ impl Manifests<'_> {
         options: &PushOptions,
     ) -> Result<(), ArtifactError> {
         let repo_id = &repository.repo_id;
-        if repository.tag_immutability && !options.override_immutable {
+        let fixed = repository.tag_immutability && name.as_str() != ALWAYS_MOVABLE;
+        if fixed && !options.override_immutable {
             let current = tag::find(session, repo_id, name).await?;
             if current.is_some_and(|current| current.digest != row.digest) {
                 return Err(ArtifactError::TagImmutable(name.to_string()));
