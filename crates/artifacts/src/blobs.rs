@@ -154,8 +154,8 @@ impl Blobs<'_> {
         repo_id: &str,
         digest: &Digest,
     ) -> Result<Option<Blob>, ArtifactError> {
-        let mut session = self.0.db.read().await?;
-        Ok(blob::find_in_repo(&mut session, repo_id, digest).await?)
+        let found = self.0.lookups().link(repo_id, digest).await?;
+        Ok(found.map(|blob| Blob::clone(&blob)))
     }
 
     /// The bytes of a range: never of an object that was changed since it was written, unless all

@@ -29,6 +29,8 @@ enum Row {
     Instance(Arc<Instance>),
     Repository(Option<Arc<Repository>>),
     Tag(Option<Digest>),
+    /// All of a repository; `None`: too many.
+    Tags(Option<Arc<[Tag]>>),
     Manifest(Option<HeldManifest>),
     Link(Option<Arc<Blob>>),
     Content(Arc<StoredManifest>),
@@ -113,6 +115,19 @@ impl Cache {
     pub(crate) fn put_tag(&self, repo_id: &str, tag: &Tag, stamp: Stamp, found: Option<&Digest>) {
         let bytes = found.map_or(0, |digest| digest.as_str().len());
         self.put(&key('t', repo_id, tag.as_str()), stamp, Row::Tag(found.cloned()), bytes);
+    }
+
+    pub(crate) fn tags(&self, repo_id: &str) -> Option<Option<Arc<[Tag]>>> {
+        match self.get(&key('n', repo_id, ""), self.stamp(Subject::Tags(repo_id)))? {
+            Row::Tags(found) => Some(found),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn put_tags(&self, repo_id: &str, stamp: Stamp, all: Option<&Arc<[Tag]>>) {
+        let texts = |all: &Arc<[Tag]>| all.iter().map(|tag| tag.as_str().len() + 32).sum();
+        let bytes = all.map_or(0, texts);
+        self.put(&key('n', repo_id, ""), stamp, Row::Tags(all.cloned()), bytes);
     }
 
     pub(crate) fn manifest(&self, repo_id: &str, digest: &Digest) -> Option<Option<HeldManifest>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use berth_metadata::Subject;
 use berth_metadata::repos::lookup::{self, Located};
 use berth_metadata::repos::{blob, manifest, repository, tag};
-use berth_types::{Digest, Millis, Reference, RepoName};
+use berth_types::{Digest, Millis, Reference, RepoName, Tag};
 use bytes::Bytes;
 
 use crate::cache::{Cache, HeldManifest};
@@ -15,6 +15,9 @@ use crate::{ArtifactError, Artifacts, Blob, RepoType, Repository, StoredManifest
 
 /// How often a reader looks again when what a tag points to was deleted while it looked.
 const LOOKS: usize = 4;
+
+/// A repository with more tags than this is asked for each page.
+const TAGS: usize = 1000;
 
 /// Reads by name.
 pub struct Lookups<'a>(pub(crate) &'a Artifacts);
@@ -140,6 +143,43 @@ impl Lookups<'_> {
         Ok(found)
     }
 
+    /// At most `limit` tags after `after`, in byte order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tags(
+        &self,
+        repo_id: &str,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<Tag>, ArtifactError> {
+        let all =
+            if self.cache().is_authoritative() { self.all_tags(repo_id).await? } else { None };
+        let Some(all) = all else {
+            let mut session = self.0.db.read().await?;
+            return Ok(tag::list(&mut session, repo_id, after, limit).await?);
+        };
+        let after = after.unwrap_or_default();
+        let start = all.partition_point(|tag| tag.as_str() <= after);
+        let limit = usize::try_from(limit).unwrap_or(0);
+        Ok(all.iter().skip(start).take(limit).cloned().collect())
+    }
+
+    /// All tags of the repository, unless they are many.
+    async fn all_tags(&self, repo_id: &str) -> Result<Option<Arc<[Tag]>>, ArtifactError> {
+        let cache = self.cache();
+        if let Some(all) = cache.tags(repo_id) {
+            return Ok(all);
+        }
+        let stamp = cache.stamp(Subject::Tags(repo_id));
+        let mut session = self.0.db.read().await?;
+        let limit = i64::try_from(TAGS + 1).unwrap_or(i64::MAX);
+        let found = tag::list(&mut session, repo_id, None, limit).await?;
+        let all: Option<Arc<[Tag]>> = (found.len() <= TAGS).then(|| found.into());
+        cache.put_tags(repo_id, stamp, all.as_ref());
+        Ok(all)
+    }
+
     async fn remembered_manifest(
         &self,
         instance_id: &str,
@@ -164,11 +204,7 @@ impl Lookups<'_> {
         Ok(Some(Located { repo_id, repo_type, content }))
     }
 
-    async fn tag(
-        &self,
-        repo_id: &str,
-        name: &berth_types::Tag,
-    ) -> Result<Option<Digest>, ArtifactError> {
+    async fn tag(&self, repo_id: &str, name: &Tag) -> Result<Option<Digest>, ArtifactError> {
         let cache = self.cache();
         if let Some(found) = cache.tag(repo_id, name) {
             return Ok(found);

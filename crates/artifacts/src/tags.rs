@@ -61,8 +61,7 @@ impl Tags<'_> {
         after: Option<&str>,
         limit: i64,
     ) -> Result<Vec<Tag>, ArtifactError> {
-        let mut session = self.0.db.read().await?;
-        Ok(tag::list(&mut session, repo_id, after, limit).await?)
+        self.0.lookups().tags(repo_id, after, limit).await
     }
 
     /// A page, last pushed first, and the number of all tags.

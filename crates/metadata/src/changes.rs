@@ -48,6 +48,8 @@ pub enum Subject<'a> {
     RepositoryName,
     /// Where a tag of a repository points.
     Tag(&'a str, &'a Tag),
+    /// Which tags a repository has.
+    Tags(&'a str),
     /// Whether a repository has a manifest, and its row.
     Manifest(&'a str, &'a Digest),
     /// Whether a repository may serve a blob, and the blob's row.
@@ -67,6 +69,7 @@ enum Noun {
     AccessKey,
     Contents,
     Tag,
+    Tags,
     Manifest,
     Link,
     Blob,
@@ -121,6 +124,11 @@ impl Epochs {
                 EVERYTHING,
                 counter(Noun::Contents, repo_id, ""),
                 counter(Noun::Tag, repo_id, tag.as_str()),
+            ]),
+            Subject::Tags(repo_id) => sum(&[
+                EVERYTHING,
+                counter(Noun::Contents, repo_id, ""),
+                counter(Noun::Tags, repo_id, ""),
             ]),
             Subject::Manifest(repo_id, digest) => sum(&[
                 EVERYTHING,
@@ -222,7 +230,8 @@ impl Changes {
                 self.counters.push(counter(Noun::Contents, repo_id, ""));
             }
             Change::Tag(repo_id, tag) => {
-                self.counters.push(counter(Noun::Tag, repo_id, tag.as_str()));
+                let tag = counter(Noun::Tag, repo_id, tag.as_str());
+                self.counters.extend([tag, counter(Noun::Tags, repo_id, "")]);
             }
             Change::Manifest(repo_id, digest) => {
                 self.counters.push(counter(Noun::Manifest, repo_id, digest.as_str()));
@@ -299,16 +308,17 @@ mod tests {
             Subject::Tag("r", &tag),
             Subject::Manifest("r", &digest),
             Subject::Link("r", &digest),
+            Subject::Tags("r"),
         ];
         for (given, ended) in [
-            (Change::Everything, vec![0, 1, 2, 3, 4, 5]),
+            (Change::Everything, vec![0, 1, 2, 3, 4, 5, 6]),
             (Change::Instances, vec![0]),
             (Change::AccessKey("key"), vec![1]),
             (Change::AccessKey("other"), vec![]),
-            (Change::Repository("r"), vec![2, 3, 4, 5]),
+            (Change::Repository("r"), vec![2, 3, 4, 5, 6]),
             (Change::Repository("other"), vec![2]),
-            (Change::Contents("r"), vec![3, 4, 5]),
-            (Change::Tag("r", &tag), vec![3]),
+            (Change::Contents("r"), vec![3, 4, 5, 6]),
+            (Change::Tag("r", &tag), vec![3, 6]),
             (Change::Tag("other", &tag), vec![]),
             (Change::Manifest("r", &digest), vec![4]),
             (Change::Link("r", &digest), vec![5]),

@@ -18,6 +18,8 @@ use crate::{Access, DbError, DbOptions, Engine, lock};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request waits for a connection, or for its turn to write.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of each reading connection, in KiB: beyond it the kernel's cache serves.
+const READER_CACHE: &str = "-1024";
 const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// Statements kept prepared on a connection: more than there are.
 const STATEMENT_CACHE: usize = 512;
@@ -77,7 +79,7 @@ pub(crate) async fn sqlite(path: &Path, options: DbOptions) -> Result<Sqlite, Db
     }
     let reader = pool()
         .max_connections(options.max_connections.max(1))
-        .connect_with(common.pragma("query_only", "ON"))
+        .connect_with(common.pragma("query_only", "ON").pragma("cache_size", READER_CACHE))
         .await
         .map_err(|error| failed(error.to_string()))?;
     Ok(Sqlite { writer, reader, lock })

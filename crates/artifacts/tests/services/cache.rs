@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use berth_artifacts::{Artifacts, GcConfig, Promise, Repository, StoredManifest};
 use berth_metadata::Engine;
+use berth_metadata::repos::tag;
 use berth_types::{Digest, Reference, RepoName};
 use futures::future::join_all;
 
@@ -100,15 +101,18 @@ async fn readers_see_every_acknowledged_tag(place: Place) {
     time.begin();
     time.acknowledge();
     let write = async {
+        let tags = place.artifacts.tags();
+        let listed = async || tags.list(&repository.repo_id, None, 10).await.expect("list").len();
         for number in 1..=60 {
             time.begin();
             place.push(&repository, "v", &document(number)).await.expect("push");
             time.acknowledge();
+            assert_eq!(listed().await, 1);
             time.begin();
             let tag = "v".parse().expect("tag");
-            let tags = place.artifacts.tags();
             tags.delete(&place.ctx, &repository, &tag).await.expect("delete");
             time.acknowledge();
+            assert_eq!(listed().await, 0);
         }
         time.over.store(true, Ordering::SeqCst);
     };
@@ -260,6 +264,30 @@ async fn what_is_remembered_needs_no_query(place: Place) {
         }
     };
     assert_eq!(statements(artifacts, ask).await, 0, "instances");
+    let list = async |after: Option<&str>, limit| -> Vec<String> {
+        let tags = artifacts.tags().list(&repository.repo_id, after, limit).await.expect("list");
+        tags.iter().map(|tag| tag.as_str().to_owned()).collect()
+    };
+    for tag in ["B", "a", "w"] {
+        place.push(&repository, tag, &document(1)).await.expect("push");
+    }
+    let ask = async || {
+        assert_eq!(list(None, 10).await, ["B", "a", "v", "w"]);
+        assert_eq!(list(Some("a"), 1).await, ["v"]);
+        assert_eq!(list(Some("b"), 10).await, ["v", "w"]);
+        assert_eq!(list(None, 0).await, [""; 0]);
+    };
+    assert_eq!(statements(artifacts, ask).await, 4 * each, "tags");
+    let mut session = artifacts.db.begin().await.expect("begin");
+    for number in 0..1005 {
+        let tag = format!("x{number:04}").parse().expect("tag");
+        tag::upsert(&mut session, &repository.repo_id, &tag, &pushed, None, 1, 1)
+            .await
+            .expect("tag");
+    }
+    session.commit().await.expect("commit");
+    assert_eq!(list(None, 10_000).await.len(), 1009, "too many to remember");
+    assert_eq!(list(Some("x1002"), 10).await, ["x1003", "x1004"]);
     for missing in ["nothing", Digest::sha256(b"?").as_str()] {
         let ask = async || {
             assert_eq!(pull(artifacts, &target, missing).await, Some(None));
