@@ -52,7 +52,7 @@ pub use manifests::{
 pub use namespaces::{NamespaceChanges, Namespaces, NewNamespace};
 pub use quota::{InstanceUsage, Measure, QuotaChange, QuotaChanges, QuotaDefaults, Quotas};
 pub use repositories::{NewRepository, Repositories, RepositoryChanges};
-pub use scrub::{BlobSource, Repair, Scrub, ScrubProgress, ScrubReport, ScrubWatch, count_damaged};
+pub use scrub::{BlobSource, Repair, Scrub, ScrubProgress, ScrubReport, ScrubWatch};
 pub use tags::{TagInfo, Tags};
 pub use uploads::{Upload, Uploads};
 pub use visibility::RepoType;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use berth_metadata::Change;
 use berth_metadata::repos::{blob, scrub, setting};
-use berth_metadata::{Change, DbError};
 use berth_storage::ObjectStat;
 use berth_types::Digest;
 use serde::{Deserialize, Serialize};
@@ -319,15 +319,6 @@ impl ScrubReport {
         }
         line
     }
-}
-
-/// The number of blobs in quarantine.
-///
-/// # Errors
-/// When the database fails.
-pub async fn count_damaged(artifacts: &Artifacts) -> Result<u64, DbError> {
-    let mut session = artifacts.db.read().await?;
-    Ok(unsigned(scrub::count_damaged(&mut session).await?))
 }
 
 fn unsigned(number: i64) -> u64 {

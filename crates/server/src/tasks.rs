@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use berth_artifacts::{Artifacts, BlobSource, Collector, Maintenance, MaintenanceKind, Scrub};
 use berth_builder::Builder;
 use berth_metadata::repos::schedule::Schedule;
+use berth_metadata::repos::scrub::count_damaged;
 use berth_metadata::repos::task::{TaskState, count_by_state};
 use berth_metadata::{Db, DbError, Session};
 use berth_subscription::Subscription;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::assemble::Parts;
 use crate::config::Config;
-use crate::metrics::TASKS;
+use crate::metrics::{BLOBS_DAMAGED, TASKS};
 
 /// Starts the workers; on `shutdown` they give their tasks back and end.
 pub(crate) fn spawn(
@@ -63,7 +64,7 @@ impl Fire for Schedules {
     }
 }
 
-/// Brings the gauges of unfinished tasks up to date.
+/// Brings the gauges of unfinished tasks and damaged blobs up to date.
 pub(crate) async fn measure(db: &Db) -> Result<(), DbError> {
     let mut session = db.read().await?;
     for queue in [Builder::QUEUE, Subscription::QUEUE, Maintenance::QUEUE] {
@@ -74,5 +75,8 @@ pub(crate) async fn measure(db: &Db) -> Result<(), DbError> {
             metrics::gauge!(TASKS, "queue" => queue, "state" => label).set(count as f64);
         }
     }
+    let damaged = count_damaged(&mut session).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(BLOBS_DAMAGED).set(damaged as f64);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use berth_artifacts::{
     ArtifactErrorKind, BlobSource, Repair, Repository, Scrub, ScrubProgress, ScrubReport,
-    ScrubWatch, count_damaged,
+    ScrubWatch,
 };
 use berth_metadata::repos::{blob, scrub};
 use berth_metadata::{Change, args};
@@ -87,8 +87,9 @@ async fn read(place: &Place, repository: &Repository, digest: &Digest) -> Artifa
     }
 }
 
-async fn damaged(place: &Place) -> u64 {
-    count_damaged(&place.artifacts).await.expect("count")
+async fn damaged(place: &Place) -> i64 {
+    let mut session = place.artifacts.db.read().await.expect("read");
+    scrub::count_damaged(&mut session).await.expect("count")
 }
 
 async fn a_changed_object_is_hashed_before_it_is_answered(place: Place) {
