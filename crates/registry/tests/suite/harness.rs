@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_artifacts::Artifacts;
 use berth_auth::bootstrap::bootstrap;
 use berth_auth::{Auth, AuthConfig, BootstrapConfig, MasterKey, RootCredentials};
-use berth_metadata::Db;
+use berth_metadata::{Access, Db, DbOptions};
 use berth_registry::{Registry, router};
 use berth_storage::StorageConfig;
 use berth_types::{Clock, Digest, SystemClock};
@@ -73,7 +73,10 @@ impl TestRegistry {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().display();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let db = Db::open(&format!("sqlite:{path}/berth.db")).await.expect("database");
+        // As a server has it: what is remembered is believed.
+        let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
+        let url = format!("sqlite:{path}/berth.db");
+        let db = Db::open_with(&url, options).await.expect("database");
         let config =
             StorageConfig { url: format!("file:{path}/blobs"), ..StorageConfig::default() };
         let store = berth_storage::open(&config).await.expect("store");
@@ -165,11 +168,15 @@ impl TestRegistry {
 
     /// Makes a repository public.
     pub(crate) async fn publish(&self, name: &str) {
+        self.set_type(name, "PUBLIC").await;
+    }
+
+    pub(crate) async fn set_type(&self, name: &str, repo_type: &str) {
         let instance = &self.credentials.instance_id;
         let name = name.parse().expect("name");
         let found = self.artifacts.repositories().find(instance, &name).await.expect("found");
         let mut session = self.artifacts.db.begin().await.expect("transaction");
-        let row = berth_artifacts::Repository { repo_type: "PUBLIC".to_owned(), ..found };
+        let row = berth_artifacts::Repository { repo_type: repo_type.to_owned(), ..found };
         berth_metadata::repos::repository::update(&mut session, &row).await.expect("updated");
         session.commit().await.expect("committed");
     }

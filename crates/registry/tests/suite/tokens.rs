@@ -1,4 +1,5 @@
 use axum::body::Body;
+use berth_metadata::repos::access_key;
 use http::Method;
 use serde_json::Value;
 
@@ -112,6 +113,48 @@ async fn anybody_may_pull_what_is_public_and_nothing_else() {
     let refused =
         registry.call_as(Some("Basic eDp5"), Method::GET, wrong, &[], Body::empty()).await;
     assert_eq!(refused.error(), (401, "UNAUTHORIZED".to_owned()));
+}
+
+#[tokio::test]
+async fn every_pull_is_authorised_anew() {
+    let registry = TestRegistry::start().await;
+    let manifest = registry.push_image("team/open", "v1").await;
+    let layer = registry.push_blob("team/open", b"layer").await;
+    registry.publish("team/open").await;
+    let nobody = token(&registry, None, &["repository:team/open:pull"]).await;
+    let basic = registry.basic();
+    let owner = token(&registry, Some(&basic), &["repository:team/open:pull"]).await;
+    let paths = [
+        "/v2/team/open/manifests/v1".to_owned(),
+        format!("/v2/team/open/manifests/{manifest}"),
+        format!("/v2/team/open/blobs/{layer}"),
+        "/v2/team/open/tags/list".to_owned(),
+    ];
+    let expect = async |caller: &str, status: u16| {
+        for path in &paths {
+            assert_eq!(get_as(&registry, Some(caller), path).await, status, "{path}");
+        }
+    };
+    for (repo_type, status) in [("PUBLIC", 200), ("PRIVATE", 403), ("PUBLIC", 200)] {
+        registry.set_type("team/open", repo_type).await;
+        for _ in 0..2 {
+            expect(&nobody, status).await;
+            expect(&owner, 200).await;
+        }
+    }
+    let id = &registry.credentials.access_key_id;
+    let mut session = registry.artifacts.db.begin().await.expect("begin");
+    let found = access_key::find(&mut session, id).await.expect("find").expect("the key");
+    let row = access_key::AccessKey { status: "Inactive".to_owned(), ..found };
+    access_key::update(&mut session, &row).await.expect("update");
+    session.commit().await.expect("commit");
+    expect(&nobody, 200).await;
+    let path = "/v2/team/open/manifests/v1";
+    let refused = registry.call_as(Some(&owner), Method::GET, path, &[], Body::empty()).await;
+    let challenge = refused.header("www-authenticate").to_owned();
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED".to_owned()));
+    assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+    assert_eq!(get_as(&registry, Some(&basic), path).await, 401);
 }
 
 #[tokio::test]
