@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_metadata::repos::{blob, scrub};
-use berth_storage::{ByteStream, ObjectStat, StorageError, StorageErrorKind};
+use berth_storage::{ByteStream, FileRange, ObjectStat, StorageError, StorageErrorKind};
 use berth_types::Hasher;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -209,6 +209,9 @@ async fn hash_once(
     }
     let stamp = Some(stat.stamp.as_str());
     let mut stream = artifacts.store.read(&blob.storage_key, 0..stat.size, stamp).await?;
+    // What the kernel keeps in memory says nothing about the disk, and is not to make way for this.
+    let part = stream.file().cloned();
+    forget(part.as_ref()).await.map_err(Unread::Failed)?;
     let mut hasher = Hasher::new(blob.digest.algorithm());
     let mut batch: Vec<Bytes> = Vec::new();
     let mut len = 0;
@@ -227,12 +230,19 @@ async fn hash_once(
             break;
         }
     }
+    forget(part.as_ref()).await.map_err(Unread::Failed)?;
     let actual = hasher.finish();
     Ok(if actual == blob.digest {
         Finding::Whole(stat)
     } else {
         Finding::Damaged(format!("its bytes have the digest {actual}"))
     })
+}
+
+async fn forget(part: Option<&FileRange>) -> Result<(), ArtifactError> {
+    let Some(part) = part.cloned() else { return Ok(()) };
+    let work = tokio::task::spawn_blocking(move || part.forget());
+    work.await.map_err(|error| ArtifactError::Internal(error.to_string()))
 }
 
 async fn update(mut hasher: Hasher, batch: Vec<Bytes>) -> Result<Hasher, ArtifactError> {

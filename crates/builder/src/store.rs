@@ -109,10 +109,12 @@ impl TaskStore {
         let blob = blob::find(&mut session, &digest).await.map_err(StoreError::transient)?;
         drop(session);
         let Some(blob) = blob.filter(|blob| blob.damaged_at.is_none()) else { return Ok(None) };
-        let whole = artifacts.store.stat(&blob.storage_key).await.ok().map(|stat| stat.size);
-        let Some(size) = whole.filter(|size| i64::try_from(*size) == Ok(expected)) else {
-            return Ok(None);
-        };
+        let stat = artifacts.store.stat(&blob.storage_key).await.ok();
+        let whole = stat.filter(|stat| {
+            let as_written = blob.stamp.as_ref().is_none_or(|stamp| *stamp == stat.stamp);
+            as_written && i64::try_from(stat.size) == Ok(expected)
+        });
+        let Some(size) = whole.map(|stat| stat.size) else { return Ok(None) };
         // From here on the collector leaves it to this build, unless it was faster.
         let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
         let now = self.builder.now();

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 /// The kinds that callers tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageErrorKind {
@@ -62,6 +64,17 @@ impl StorageError {
         Self::new(kind, format!("cannot {action}: {error}"))
     }
 
+    /// [`StorageError::io`] while reading what is stored: what the disk cannot read is corrupt.
+    pub(crate) fn unreadable(action: &str, error: &io::Error) -> Self {
+        const BAD: [Errno; 3] = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(errno) if BAD.contains(&errno) => {
+                Self::corrupt(format!("cannot {action}: {error}"))
+            }
+            _ => Self::io(action, error),
+        }
+    }
+
     /// An error of the object store while doing `action`.
     pub(crate) fn remote(action: &str, error: &object_store::Error) -> Self {
         let kind = match error {
@@ -79,5 +92,21 @@ impl StorageError {
 
     pub(crate) fn crashed(error: &tokio::task::JoinError) -> Self {
         Self::new(StorageErrorKind::Io, format!("a storage operation did not end: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_cannot_read_is_corrupt() {
+        let kind = |errno: Errno| StorageError::unreadable("read", &errno.into()).kind();
+        assert_eq!(kind(Errno::IO), StorageErrorKind::Corrupt);
+        assert_eq!(kind(Errno::UCLEAN), StorageErrorKind::Corrupt);
+        assert_eq!(kind(Errno::NOENT), StorageErrorKind::NotFound);
+        assert_eq!(kind(Errno::MFILE), StorageErrorKind::Io, "says nothing of the object");
+        let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert_eq!(StorageError::unreadable("read", &cut).kind(), StorageErrorKind::Io);
     }
 }

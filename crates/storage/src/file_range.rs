@@ -100,6 +100,23 @@ impl FileRange {
         }
     }
 
+    /// Lets the kernel forget what it keeps of the part in memory, so that the next reading is one of
+    /// the disk. May take a while.
+    pub fn forget(&self) {
+        if let Some(len) = NonZeroU64::new(self.len()) {
+            // Advice: what is not forgotten is read from memory.
+            let _ = fadvise(&self.file, self.start(), Some(len), Advice::DontNeed);
+        }
+    }
+
+    /// All bytes of a part that is small, when reading them waits for no disk.
+    pub(crate) fn read_resident(&self) -> Option<Bytes> {
+        let mut bytes = vec![0; usize::try_from(self.len()).ok()?];
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let read = preadv2(&self.file, &mut into, self.start(), ReadWriteFlags::NOWAIT);
+        (read == Ok(bytes.len())).then(|| Bytes::from(bytes))
+    }
+
     /// [`FileRange::read`], with more asked of the disk meanwhile.
     pub(crate) fn read_from_disk(&self) -> io::Result<Bytes> {
         self.ask_for();
@@ -134,7 +151,7 @@ impl FileRange {
     }
 
     pub(crate) fn failed(&self, error: &io::Error) -> StorageError {
-        StorageError::io(&format!("read object {}", self.key), error)
+        StorageError::unreadable(&format!("read object {}", self.key), error)
     }
 }
 
@@ -161,6 +178,16 @@ mod tests {
         assert_eq!(part.read().expect("read"), "78");
         part.advance(u64::MAX);
         assert!(part.is_empty() && part.is_resident());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_still_there() {
+        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).expect("a file");
+        std::io::Write::write_all(&mut file, &[7; 300_000]).expect("written");
+        file.sync_all().expect("synced");
+        let part = FileRange::new(Arc::new(file), "test".into(), 1_000..299_000);
+        part.forget();
+        assert!(part.read().expect("read").iter().all(|byte| *byte == 7));
     }
 
     #[tokio::test]

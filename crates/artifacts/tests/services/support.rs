@@ -245,7 +245,6 @@ async fn open(url: &str, folder: &TempDir, bucket: Option<&S3Config>) -> Artifac
             secret_access_key: Some(Secret::new(bucket.secret_access_key.clone())),
             allow_http: true,
             path_style: true,
-            ..StorageConfig::default()
         },
     };
     let store = berth_storage::open(&config).await.expect("store");

@@ -122,7 +122,7 @@ pub(super) fn object_error(action: &str, key: &str, error: &io::Error) -> Storag
     if error.kind() == io::ErrorKind::NotFound {
         return StorageError::new(StorageErrorKind::NotFound, format!("there is no object {key}"));
     }
-    StorageError::io(&format!("{action} object {key}"), error)
+    StorageError::unreadable(&format!("{action} object {key}"), error)
 }
 
 fn remove(path: &Path) -> Result<(), StorageError> {
