@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 4;
 
 /// Nothing is collected while the load runs: what nothing names is still acknowledged.
-const NO_GC: &str = "[gc]\ninterval = 0\n";
+const NO_GC: &str = "[gc]\ninterval = 0\ngrace = 1\n";
 /// Everything without a use is collected at once.
 const EAGER_GC: &str = "[gc]\ninterval = 1\ngrace = 1\nupload_pause = 1\n";
 
