@@ -98,16 +98,16 @@ impl Limits {
     /// The [`Refusal`], to be answered with its response.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        request: Request,
-    ) -> Result<(Request, Admission, Option<Slot>), (Request, Refusal)> {
+        request: &mut Request,
+    ) -> Result<(Admission, Option<Slot>), Refusal> {
         let peer = request.extensions().get::<Peer>();
         let link = peer.map(|peer| Arc::clone(&peer.link));
         let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.ip());
         let address = client_address(address, request.headers(), self.trust_proxy, &self.proxies);
         let path = request.uri().path();
         let exempt = matches!(path, "/healthz" | "/readyz" | "/metrics");
-        let guess = !exempt && carries_secret(&request);
-        let admitted = self.check(&request, address, exempt, guess);
+        let guess = !exempt && carries_secret(request);
+        let admitted = self.check(request, address, exempt, guess);
         let (slot, attempt) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -115,15 +115,14 @@ impl Limits {
                 {
                     link.leave_unread();
                 }
-                return Err((request, refusal));
+                return Err(refusal);
             }
         };
         let version = request.version();
         let limits = Arc::clone(self);
-        let (parts, body) = request.into_parts();
-        let (body, intake) = watch(body, self.body);
-        let admission = Admission { limits, address, guess, attempt, intake, link, version };
-        Ok((Request::from_parts(parts, body), admission, slot))
+        let (body, intake) = watch(std::mem::take(request.body_mut()), self.body);
+        *request.body_mut() = body;
+        Ok((Admission { limits, address, guess, attempt, intake, link, version }, slot))
     }
 
     fn check(

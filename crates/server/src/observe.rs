@@ -35,16 +35,16 @@ pub(crate) struct Observer {
 /// The middleware.
 pub(crate) async fn observe(
     State(observer): State<Observer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let request_id = berth_types::id::request();
     let id_header = HeaderValue::from_str(&request_id).unwrap_or(HeaderValue::from_static("-"));
     let origin = observer.origin(&request);
     let mut record = Record::of(&request, request_id);
-    let (mut request, admission, slot) = match observer.limits.admit(request) {
+    let (admission, slot) = match observer.limits.admit(&mut request) {
         Ok(admitted) => admitted,
-        Err((request, refusal)) => {
+        Err(refusal) => {
             record.route = "refused";
             let (path, version) = (request.uri().path(), request.version());
             let response = refusal.response(path, version, &record.request_id, &origin.host);

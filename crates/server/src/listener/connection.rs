@@ -101,7 +101,7 @@ impl Connection {
         let mut builder = self.http1();
         builder.writev(true);
         let connection = builder.serve_connection(stream, service);
-        self.until_end(connection, |connection| connection.graceful_shutdown()).await;
+        self.until_end(connection, http1::Connection::graceful_shutdown).await;
     }
 
     async fn serve_http1<S>(self, stream: S)
@@ -115,7 +115,7 @@ impl Connection {
             router.clone().call(request)
         });
         let connection = self.http1().serve_connection(stream, service);
-        self.until_end(connection, |connection| connection.graceful_shutdown()).await;
+        self.until_end(connection, http1::Connection::graceful_shutdown).await;
     }
 
     /// How HTTP/1.1 is spoken.
@@ -154,8 +154,7 @@ impl Connection {
             .adaptive_window(true);
         let connection = builder.serve_connection(stream, service);
         let watch = watch(Arc::clone(&self.peer.link), self.limits.clone());
-        self.until_end_watched(connection, |connection| connection.graceful_shutdown(), watch)
-            .await;
+        self.until_end_watched(connection, http2::Connection::graceful_shutdown, watch).await;
     }
 
     async fn until_end<C, E>(self, connection: C, finish: impl FnMut(Pin<&mut C>))
