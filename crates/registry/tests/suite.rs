@@ -8,6 +8,8 @@ mod harness;
 mod manifests;
 #[path = "suite/mounts.rs"]
 mod mounts;
+#[path = "suite/random.rs"]
+mod random;
 #[path = "suite/tokens.rs"]
 mod tokens;
 #[path = "suite/uploads.rs"]
