@@ -8,6 +8,8 @@ mod heads;
 mod http2;
 #[path = "server/rates.rs"]
 mod rates;
+#[path = "server/second.rs"]
+mod second;
 #[path = "server/sizes.rs"]
 mod sizes;
 #[path = "server/slow.rs"]
