@@ -20,6 +20,10 @@ e2e story="":
 conformance *arguments:
     cargo xtask conformance {{ arguments }}
 
+# The stories that have a duration, for five minutes: `just stress gc`.
+stress story *arguments:
+    cargo xtask stress {{ story }} {{ arguments }}
+
 # Format all code.
 fmt:
     cargo fmt --all

@@ -25,6 +25,26 @@ pub(crate) struct Options {
     /// A part of the names of the tests to run; after `--` also options of the test programs.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     filter: Vec<String>,
+    /// Further variables for the tests.
+    #[arg(skip)]
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Options {
+    /// The end-to-end tests of one target whose names contain `filter`, with what they print.
+    pub(crate) fn of_story(
+        target: &str,
+        filter: &str,
+        variables: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self {
+            only: vec![Step::Tests],
+            package: vec!["berth-tests".to_owned()],
+            test: vec![target.to_owned()],
+            filter: [filter, "--", "--nocapture", "--test-threads=1"].map(str::to_owned).to_vec(),
+            variables,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,6 +125,7 @@ fn all_tests(options: &Options) -> Result<Totals> {
     }
     let services = Services::start(Path::new(&minio))?;
     variables.extend(services.variables().iter().cloned());
+    variables.extend(options.variables.iter().cloned());
 
     let mut command = cargo("test");
     command.arg("--no-fail-fast");

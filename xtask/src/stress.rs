@@ -1,0 +1,34 @@
+//! `cargo xtask stress`: the stories of the test suite that have a duration, for as long as it takes
+//! to believe them.
+
+use crate::test;
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What to tell.
+    #[arg(value_enum)]
+    story: Story,
+    /// How long, for each way of running Berth.
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+    /// A part of the names of the tests to run; all of the story when not given.
+    filter: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Story {
+    /// Sixteen clients, and a collection every second.
+    Gc,
+}
+
+/// Runs the story's tests in the debug build, one after the other.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let (target, filter) = match options.story {
+        Story::Gc => ("gc", "stress"),
+    };
+    let filter = options.filter.as_deref().unwrap_or(filter);
+    let variables = vec![("BERTH_STRESS_SECONDS", options.seconds.to_string())];
+    test::run(&test::Options::of_story(target, filter, variables))
+}
