@@ -62,7 +62,7 @@ pub(crate) async fn error_of(answer: Response) -> (u16, String, String) {
 }
 
 /// A body whose length is not announced.
-pub(crate) fn chunked(content: Vec<u8>) -> Body {
+pub(crate) fn chunked(content: &[u8]) -> Body {
     let chunks: Vec<std::io::Result<Vec<u8>>> =
         content.chunks(100_000).map(|chunk| Ok(chunk.to_vec())).collect();
     Body::wrap_stream(futures::stream::iter(chunks))
@@ -93,9 +93,9 @@ async fn a_manifest_may_have_four_mebibytes_and_not_a_byte_more() {
     };
     let fits = index(MANIFEST_LIMIT);
     assert_eq!(put("length", fits.clone().into()).await.status(), 201);
-    assert_eq!(put("chunked", chunked(fits)).await.status(), 201);
+    assert_eq!(put("chunked", chunked(&fits)).await.status(), 201);
     for over in [MANIFEST_LIMIT + 1, 3 * MANIFEST_LIMIT] {
-        for body in [Body::from(index(over)), chunked(index(over))] {
+        for body in [Body::from(index(over)), chunked(&index(over))] {
             let (status, code, message) = error_of(put("over", body).await).await;
             assert_eq!((status, code.as_str()), (413, "MANIFEST_INVALID"), "{message}");
             assert!(message.contains("4194304"), "{message}");
@@ -113,7 +113,7 @@ async fn a_blob_may_have_so_many_bytes_however_they_come() {
     let finish = async |content: Vec<u8>, announced: bool| {
         let upload = pusher.upload("team/app").await;
         let path = format!("{upload}?digest={}", digest(&content));
-        let body = if announced { Body::from(content) } else { chunked(content) };
+        let body = if announced { Body::from(content) } else { chunked(&content) };
         pusher.request(Method::PUT, &path).body(body).send().await.expect("answer")
     };
     let expect = |error: (u16, String, String)| {
@@ -134,7 +134,7 @@ async fn a_blob_may_have_so_many_bytes_however_they_come() {
     };
     assert_eq!(patch(fits[1..].to_vec().into()).await.status(), 202);
     expect(error_of(patch(vec![1u8; 2].into()).await).await);
-    expect(error_of(patch(chunked(vec![1u8; 2])).await).await);
+    expect(error_of(patch(chunked(&[1u8; 2])).await).await);
     assert_eq!(patch(vec![1u8].into()).await.status(), 202);
     let path = format!("{upload}?digest={}", digest(&fits));
     let end = pusher.request(Method::PUT, &path).send().await.expect("answer");
