@@ -4,7 +4,7 @@
 //! Our own suite is `tests/e2e/conformance.rs` and needs no such program.
 
 use crate::services::Daemon;
-use crate::shell::{find_program, free_port, repository, run as run_command};
+use crate::shell::{find_program, free_port, run as run_command};
 use crate::test::{built_binary, cargo};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -68,7 +68,7 @@ fn find(named: Option<&str>) -> Result<PathBuf> {
     let found = names.iter().find_map(|name| {
         let path = Path::new(name);
         if path.components().count() > 1 {
-            return path.is_file().then(|| repository().join(path));
+            return path.is_file().then(|| std::path::absolute(path).ok()).flatten();
         }
         find_program(name)
     });
