@@ -20,7 +20,7 @@ e2e story="":
 conformance *arguments:
     cargo xtask conformance {{ arguments }}
 
-# The stories that have a duration, for five minutes: `just stress gc`.
+# The stories that have a duration, for as long as it takes to believe them: `just stress gc`, `just stress crash`.
 stress story *arguments:
     cargo xtask stress {{ story }} {{ arguments }}
 

@@ -10,9 +10,12 @@ pub(crate) struct Options {
     /// What to tell.
     #[arg(value_enum)]
     story: Story,
-    /// How long, for each way of running Berth.
+    /// How long the collector's story is, for each way of running Berth.
     #[arg(long, default_value_t = 300)]
     seconds: u64,
+    /// How often a server is killed in the story of crashes.
+    #[arg(long, default_value_t = 200)]
+    kills: u64,
     /// A part of the names of the tests to run; all of the story when not given.
     filter: Option<String>,
 }
@@ -21,14 +24,20 @@ pub(crate) struct Options {
 enum Story {
     /// Sixteen clients, and a collection every second.
     Gc,
+    /// Servers killed at random under a random load.
+    Crash,
 }
 
 /// Runs the story's tests in the debug build, one after the other.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (target, filter) = match options.story {
         Story::Gc => ("gc", "stress"),
+        Story::Crash => ("crash_uploads", ""),
     };
     let filter = options.filter.as_deref().unwrap_or(filter);
-    let variables = vec![("BERTH_STRESS_SECONDS", options.seconds.to_string())];
+    let variables = vec![
+        ("BERTH_STRESS_SECONDS", options.seconds.to_string()),
+        ("BERTH_KILLS", options.kills.to_string()),
+    ];
     test::run(&test::Options::of_story(target, filter, variables))
 }

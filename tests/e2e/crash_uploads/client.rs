@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use std::sync::{Arc, Mutex};
 
 /// More of them are not kept.
-const MOST_BLOBS: usize = 30;
+const MOST_BLOBS: usize = 40;
 
 /// The server is gone.
 #[derive(Debug)]
@@ -37,12 +37,12 @@ impl Client {
     pub(crate) fn step(&mut self, registry: &Registry) -> Result<(), Lost> {
         let crowded = self.model.blobs.len() > MOST_BLOBS;
         match self.random.random_range(0..100) {
-            _ if crowded && self.random.random_bool(0.7) => self.delete(registry),
+            _ if crowded && self.random.random_bool(0.5) => self.delete_blob(registry),
             0..=19 => self.push_whole(registry),
             20..=49 => self.push_in_chunks(registry),
             50..=59 => self.mount(registry),
             60..=74 => self.push_manifest(registry),
-            75..=84 => self.delete(registry),
+            75..=82 => self.delete(registry),
             _ => self.pull(registry),
         }
     }
@@ -219,7 +219,7 @@ impl Client {
     fn delete(&mut self, registry: &Registry) -> Result<(), Lost> {
         match self.random.random_range(0..10) {
             0..=1 => self.delete_tag(registry),
-            2..=4 => self.delete_manifest(registry),
+            2..=5 => self.delete_manifest(registry),
             _ => self.delete_blob(registry),
         }
     }
