@@ -4,14 +4,16 @@
 //! Owns set-up and orchestration only. Must not depend on the product's crates, so that it builds
 //! within seconds whatever state they are in.
 //!
-//! Entry points: [`test::run`], [`check::run`], [`conformance::run`].
+//! Entry points: [`test::run`], [`check::run`], [`bench::run`], [`conformance::run`], [`stress::run`].
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on the terminal")]
 
+mod bench;
 mod check;
 mod conformance;
 mod services;
 mod setup;
 mod shell;
+mod stress;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +33,11 @@ enum Task {
     Test(test::Options),
     /// Drive a conformance program of the OCI distribution specification against a server.
     Conformance(conformance::Options),
+    /// Measure Berth beside other registries, on this machine.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Tell the stories that have a duration for longer than the suite does.
+    Stress(stress::Options),
     /// Check the house rules: direction of dependencies, file length, crate heads.
     Check,
 }
@@ -39,6 +46,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(options) => test::run(&options),
         Task::Conformance(options) => conformance::run(&options),
+        Task::Bench(bench) => bench::run(&bench),
+        Task::Stress(options) => stress::run(&options),
         Task::Check => check::run(),
     };
     match outcome {

@@ -20,6 +20,8 @@ pub(crate) enum Extent {
     Services,
     /// And clients, container engines, SDKs and source images: what the end-to-end stories use.
     Everything,
+    /// Peers and load generators, and nothing of the tests'.
+    Bench,
 }
 
 /// Variables for the tests, in the order in which they were prepared.
@@ -45,6 +47,14 @@ pub(crate) fn prepare(extent: Extent) -> Result<Variables> {
         variables.extend(programs?);
         Ok(variables)
     })
+}
+
+/// Installs what measuring needs; returns where distribution 3.1 is.
+pub(crate) fn prepare_bench() -> Result<PathBuf> {
+    packages::install(Extent::Bench)?;
+    let installed = tools::install(&Cache::open()?, [&tools::DISTRIBUTION])?;
+    let (_, path) = installed.into_iter().next().context("no distribution was installed")?;
+    Ok(path.into())
 }
 
 /// The folder in which tools and fixtures are kept between runs.

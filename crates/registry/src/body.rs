@@ -23,7 +23,8 @@ pub struct FileBody {
 }
 
 impl FileBody {
-    fn new(range: FileRange) -> Self {
+    /// Of which nothing was sent yet.
+    pub fn new(range: FileRange) -> Self {
         Self { range, sent: Arc::default() }
     }
 

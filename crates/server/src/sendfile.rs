@@ -28,11 +28,14 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+/// What goes through memory: head and bytes in one write cost less than a file of its own.
+const SMALL: u64 = 64 << 10;
+
 /// Bytes of a file handed to the kernel at a time; it takes them in portions of 64 KiB.
 const PIECE: u64 = 512 << 10;
 
 /// The file that is next on a connection.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Slot(Arc<Mutex<Option<FileRange>>>);
 
 impl Slot {
@@ -60,7 +63,7 @@ impl Outgoing {
     pub(crate) fn of(mut response: Response, slot: &Slot) -> http::Response<Self> {
         let file = response.extensions_mut().remove::<FileBody>();
         response.map(|body| match file {
-            Some(file) if !file.range.is_empty() => {
+            Some(file) if file.range.len() > SMALL => {
                 Self::File(Some(Sending { file, slot: slot.clone(), _body: body }))
             }
             _ => Self::Body(body),
@@ -105,12 +108,14 @@ impl http_body::Body for Outgoing {
 }
 
 /// What hyper has to write of a body.
+#[derive(Debug)]
 pub(crate) enum Piece {
     Bytes(Bytes),
     File(Sending),
 }
 
 /// A file that is being sent.
+#[derive(Debug)]
 pub(crate) struct Sending {
     /// What is still to be sent.
     file: FileBody,
@@ -282,3 +287,6 @@ impl AsyncWrite for Wire {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,18 +57,21 @@ impl Stream for ByteStream {
             Source::Pieces(pieces) => return pieces.poll_next_unpin(context),
             Source::File { rest, reading } => (rest, reading),
         };
-        let read = match reading.take() {
-            None if rest.is_empty() => return Poll::Ready(None),
-            None if rest.first(PIECE).is_resident() => rest.first(PIECE).read(),
-            running => {
-                let piece = rest.first(PIECE);
-                let start = || tokio::task::spawn_blocking(move || piece.read_from_disk());
-                let handle = reading.insert(running.unwrap_or_else(start));
-                let read = ready!(handle.poll_unpin(context));
-                *reading = None;
-                read.unwrap_or_else(|error| Err(io::Error::other(error)))
+        if reading.is_none() {
+            if rest.is_empty() {
+                return Poll::Ready(None);
             }
-        };
+            let piece = rest.first(PIECE);
+            if let Some(bytes) = piece.read_resident() {
+                rest.advance(bytes.len() as u64);
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            *reading = Some(tokio::task::spawn_blocking(move || piece.read_from_disk()));
+        }
+        let Some(handle) = reading else { return Poll::Ready(None) };
+        let read = ready!(handle.poll_unpin(context));
+        *reading = None;
+        let read = read.unwrap_or_else(|error| Err(io::Error::other(error)));
         Poll::Ready(Some(match read {
             Ok(bytes) => {
                 rest.advance(bytes.len() as u64);

