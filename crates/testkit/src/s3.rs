@@ -125,17 +125,31 @@ impl S3Config {
         }
     }
 
-    /// The bytes of an object.
+    /// The bytes of an object; `None` when there is none.
     ///
     /// # Panics
-    /// When the service does not answer with them.
+    /// When the service answers with anything else.
     #[must_use]
-    pub fn object(&self, key: &str) -> Vec<u8> {
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
         let url = self.presigned("GET", key, &[]);
         let answer = crate::registry::http_client(None).get(url).send();
-        let answer = answer.and_then(reqwest::blocking::Response::error_for_status);
-        let bytes = answer.and_then(reqwest::blocking::Response::bytes);
-        bytes.unwrap_or_else(|error| panic!("object {key}: {error:?}")).to_vec()
+        let answer = answer.unwrap_or_else(|error| panic!("object {key}: {error:?}"));
+        if answer.status().as_u16() == 404 {
+            return None;
+        }
+        assert!(answer.status().is_success(), "object {key}: {answer:?}");
+        Some(answer.bytes().expect("an object arrives whole").to_vec())
+    }
+
+    /// Writes an object.
+    ///
+    /// # Panics
+    /// When the service does not take it.
+    pub fn write(&self, key: &str, bytes: &[u8]) {
+        let url = self.presigned("PUT", key, &[]);
+        let answer = crate::registry::http_client(None).put(url).body(bytes.to_vec()).send();
+        let answer = answer.unwrap_or_else(|error| panic!("object {key}: {error:?}"));
+        assert!(answer.status().is_success(), "object {key}: {answer:?}");
     }
 
     /// The multipart uploads that nobody has finished.

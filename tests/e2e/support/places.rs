@@ -30,7 +30,7 @@ impl Place {
         Place { servers, proxy: None, base: String::new(), _keys: keys }
     }
 
-    /// Two servers on PostgreSQL and a bucket.
+    /// Two servers on PostgreSQL and a bucket; `config` may begin with lines of `[storage]`.
     #[must_use]
     pub fn shared(config: &str) -> Place {
         let keys = tempfile::tempdir().expect("a folder");
@@ -78,7 +78,11 @@ impl Place {
             Some(proxy) => {
                 let bucket = proxy.behind();
                 let keys = bucket.objects("blobs/objects/");
-                keys.iter().map(|key| sha256(&bucket.object(key))).collect()
+                // One may go while the others are read.
+                keys.iter()
+                    .filter_map(|key| bucket.object(key))
+                    .map(|bytes| sha256(&bytes))
+                    .collect()
             }
             None => {
                 let files = files_below(&self.servers[0].data_folder().join("blobs/objects"));
