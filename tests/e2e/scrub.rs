@@ -1,7 +1,7 @@
 //! Bytes that change behind the server's back are never answered, are found, and come back.
 
 use std::fs::{self, File};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use berth_testkit::image::{Image, Layout};
 use berth_testkit::registry::{Registry, sha256};
@@ -147,6 +147,49 @@ fn scrubbing_finds_what_rotted() {
     let (code, printed) = scrub(&[]);
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("2 blobs read, 600000 bytes: all are whole"), "{printed}");
+}
+
+#[test]
+fn a_pass_that_was_stopped_goes_on_after_a_crash() {
+    // Three seconds' work, and what was found is written down every two.
+    let mut server = TestServer::start_with("[scrub]\nrate = \"300KiB\"\n");
+    let registry = server.registry();
+    for seed in 0..6 {
+        registry.push_blob("app/one", &layer(seed)).expect("a push");
+    }
+    let api = server.api();
+    let instance = server.credentials().instance_id.clone();
+    let create = || {
+        let parameters = [("InstanceId", instance.as_str()), ("Kind", "SCRUB")];
+        let made = api.call("CreateMaintenanceTask", &parameters);
+        made["TaskId"].as_str().expect("an id").to_owned()
+    };
+    let id = create();
+    assert_eq!(create(), id, "one at a time");
+    let parameters = [("InstanceId", instance.as_str()), ("TaskId", id.as_str())];
+    let begin = Instant::now();
+    let read = loop {
+        let task = api.call("GetMaintenanceTask", &parameters);
+        match task["Progress"]["Blobs"].as_u64() {
+            Some(read) if read > 0 => break read,
+            _ => assert!(begin.elapsed() < Duration::from_secs(60), "no progress: {task}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(read < 6, "it is not over");
+    let _ = api.call("CancelMaintenanceTask", &parameters);
+    let stopped = maintenance::wait(&server, &id);
+    assert_eq!((&stopped["TaskStatus"], &stopped["Canceled"]), (&"FAILED".into(), &true.into()));
+
+    // The next task goes on; its server dies, and after the restart it goes on once more.
+    let id = create();
+    server.kill9();
+    server.restart();
+    let task = maintenance::wait(&server, &id);
+    let log = maintenance::log(&server, &task);
+    assert_eq!(task["TaskStatus"], "SUCCESS", "{task}\n{log}");
+    assert!(log.contains("going on after sha256:"), "{log}");
+    assert!(log.contains("6 blobs read, 1800000 bytes: all are whole"), "{log}");
 }
 
 #[test]

@@ -10,18 +10,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Runs a task of maintenance (`GC` or `SCRUB`) to its end and returns it.
+#[must_use]
+pub fn run(server: &TestServer, kind: &str) -> Value {
+    let instance = server.credentials().instance_id.as_str();
+    let parameters = [("InstanceId", instance), ("Kind", kind)];
+    let made = server.api().call("CreateMaintenanceTask", &parameters);
+    wait(server, &text(&made, "TaskId"))
+}
+
+/// Waits until a task is over and returns it as it ended.
 ///
 /// # Panics
 /// When it takes more than two minutes.
 #[must_use]
-pub fn run(server: &TestServer, kind: &str) -> Value {
-    let (api, instance) = (server.api(), server.credentials().instance_id.clone());
-    let made = api.call("CreateMaintenanceTask", &[("InstanceId", &instance), ("Kind", kind)]);
-    let id = text(&made, "TaskId");
+pub fn wait(server: &TestServer, id: &str) -> Value {
+    let (api, instance) = (server.api(), server.credentials().instance_id.as_str());
     let begin = Instant::now();
     loop {
-        let parameters = [("InstanceId", instance.as_str()), ("TaskId", id.as_str())];
-        let task = api.call("GetMaintenanceTask", &parameters);
+        let task = api.call("GetMaintenanceTask", &[("InstanceId", instance), ("TaskId", id)]);
         if task["TaskStatus"] == "SUCCESS" || task["TaskStatus"] == "FAILED" {
             return task;
         }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_artifacts::{
     ArtifactErrorKind as Kind, Limits, NewNamespace, QuotaChange, QuotaChanges, QuotaDefaults,
     RepoType,
 };
 use berth_metadata::repos::{blob, usage};
-use berth_metadata::{Engine, statements};
+use berth_metadata::{Engine, args, statements};
 use berth_types::{Digest, id};
 use futures::future::join_all;
 
@@ -22,6 +22,7 @@ on_both_engines!(
     counts_are_exact_however_many_come_at_once,
     no_push_waits_for_another,
     the_ledger_is_exact,
+    whoever_meets_a_long_ledger_folds_it,
 );
 
 const LAYER: &[u8] = b"forty and one bytes of a layer, not more.";
@@ -299,4 +300,21 @@ async fn the_ledger_is_exact(place: Place) {
     assert_eq!(used(&place).await, counted(&place).await);
     let rows = place.count("SELECT COUNT(*) AS n FROM usage_change").await;
     assert_eq!(rows, 1, "the collector folds");
+}
+
+async fn whoever_meets_a_long_ledger_folds_it(place: Place) {
+    let mut session = place.artifacts.db.begin().await.expect("begin");
+    for number in 0..2_500i64 {
+        let sql = "INSERT INTO usage_change (change_id, instance_id, bytes) VALUES ($1, $2, $3)";
+        session.execute(sql, args![id::key(), INSTANCE, number]).await.expect("a row");
+    }
+    session.commit().await.expect("commit");
+    let sum = 2_500 * 2_499 / 2;
+    assert_eq!(used(&place).await, sum);
+    let begin = Instant::now();
+    while place.count("SELECT COUNT(*) AS n FROM usage_change").await > 1 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "nobody folds it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(used(&place).await, sum);
 }
