@@ -24,6 +24,10 @@ conformance *arguments:
 stress story *arguments:
     cargo xtask stress {{ story }} {{ arguments }}
 
+# Berth's data plane beside other registries; rewrites the table of docs/performance.md.
+bench *arguments:
+    cargo xtask bench data-plane {{ arguments }}
+
 # Format all code.
 fmt:
     cargo fmt --all
