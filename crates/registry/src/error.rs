@@ -66,6 +66,15 @@ impl Code {
         }
     }
 
+    /// The limit that was exceeded, as metrics name it.
+    fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::BlobTooLarge => Some("blob_size"),
+            Self::ManifestTooLarge => Some("manifest_size"),
+            _ => None,
+        }
+    }
+
     /// The status that goes with it.
     pub fn status(self) -> StatusCode {
         match self {
@@ -225,6 +234,9 @@ impl IntoResponse for ApiError {
         }
         let body = json!({ "errors": [entry] }).to_string();
         let status = self.status.unwrap_or_else(|| self.code.status());
+        if let Some(reason) = self.code.limit() {
+            metrics::counter!("berth_refused_total", "reason" => reason).increment(1);
+        }
         let mut response = (status, body).into_response();
         if self.secret_refused {
             response.extensions_mut().insert(SecretRefused);

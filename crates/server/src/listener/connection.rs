@@ -157,24 +157,22 @@ impl Connection {
         self.until_end_watched(connection, http2::Connection::graceful_shutdown, watch).await;
     }
 
-    async fn until_end<C, E>(self, connection: C, finish: impl FnMut(Pin<&mut C>))
+    async fn until_end<C>(self, connection: C, finish: impl FnMut(Pin<&mut C>))
     where
-        C: Future<Output = Result<(), E>>,
-        E: std::error::Error,
+        C: Future<Output = hyper::Result<()>>,
     {
         self.until_end_watched(connection, finish, std::future::pending()).await;
     }
 
     /// Drives the connection. At shutdown, and when the watch has seen enough, it is asked to end
     /// after the requests that run, and cut when it takes too long.
-    async fn until_end_watched<C, E>(
+    async fn until_end_watched<C>(
         self,
         connection: C,
         mut finish: impl FnMut(Pin<&mut C>),
         watch: impl Future<Output = Duration>,
     ) where
-        C: Future<Output = Result<(), E>>,
-        E: std::error::Error,
+        C: Future<Output = hyper::Result<()>>,
     {
         let mut connection = pin!(connection);
         let patience = tokio::select! {
@@ -190,8 +188,15 @@ impl Connection {
         }
     }
 
-    fn ended<E: std::error::Error>(&self, ended: Result<(), E>) {
+    fn ended(&self, ended: hyper::Result<()>) {
         if let Err(error) = ended {
+            if error.is_timeout() {
+                count("header_timeout");
+            } else if error.is_parse_too_large() {
+                count("header_size");
+            } else if error.is_parse() {
+                count("bad_request");
+            }
             tracing::debug!(peer = %self.peer.address, %error, "connection ended early");
         }
     }

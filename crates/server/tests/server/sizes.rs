@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::{PATIENCE, TestServer, client};
+use crate::harness::{PATIENCE, TestServer, client, refused};
 use crate::heads::exchange;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -101,6 +101,7 @@ async fn a_manifest_may_have_four_mebibytes_and_not_a_byte_more() {
             assert!(message.contains("4194304"), "{message}");
         }
     }
+    assert!(refused(&server, "manifest_size").await >= 4);
     server.stop().await;
 }
 
@@ -139,6 +140,7 @@ async fn a_blob_may_have_so_many_bytes_however_they_come() {
     let path = format!("{upload}?digest={}", digest(&fits));
     let end = pusher.request(Method::PUT, &path).send().await.expect("answer");
     assert_eq!(end.status(), 201);
+    assert!(refused(&server, "blob_size").await >= 5);
     server.stop().await;
 }
 
