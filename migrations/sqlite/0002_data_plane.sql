@@ -13,7 +13,7 @@ CREATE INDEX blob_review ON blob (review_after) WHERE review_after IS NOT NULL;
 CREATE INDEX manifest_review ON manifest (review_after) WHERE review_after IS NOT NULL;
 
 -- Whose object is it?
-CREATE INDEX blob_by_key ON blob (storage_key);
+CREATE INDEX blob_by_object ON blob (storage_key);
 
 CREATE INDEX task_by_queue ON task (queue, created_at);
 

@@ -216,8 +216,11 @@ impl Db {
         }
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and can be written to as far as is known.
     pub async fn ping(&self) -> Result<(), DbError> {
+        if let Pools::Sqlite { sync, .. } = &self.0.pools {
+            sync.check().map_err(DbError::Disk)?;
+        }
         self.read().await?.ping().await
     }
 

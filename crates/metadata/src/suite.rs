@@ -2,6 +2,7 @@
 
 mod commits;
 mod images;
+mod lookups;
 mod names;
 mod places;
 mod schema;
@@ -15,7 +16,7 @@ macro_rules! suite {
     };
     (@place $place:ident, $make:expr, $($case:ident::$test:ident;)*) => {
         mod $place {
-            use super::{commits, images, names, places, schema, sessions, transactions};
+            use super::{commits, images, lookups, names, places, schema, sessions, transactions};
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
@@ -45,6 +46,7 @@ suite! {
     commits::a_dropped_commit_is_announced_all_the_same;
     commits::what_was_rolled_back_is_not_announced;
     commits::a_relaxed_commit_waits_for_no_disk;
+    lookups::one_statement_finds_repository_and_content;
     names::accounts_and_keys;
     names::instances;
     names::namespaces;

@@ -148,7 +148,9 @@ fn every_statement_is_listed() {
         let path = entry.expect("an entry").path();
         let source = std::fs::read_to_string(&path).expect("a module");
         let module = path.file_stem().and_then(|stem| stem.to_str()).expect("a module name");
-        let texts = source.matches(": &str =").count();
+        // A public text is a name that others use, not a statement.
+        let texts = source.lines().filter(|line| line.contains(": &str ="));
+        let texts = texts.filter(|line| !line.starts_with("pub ")).count();
         let listed = [statements::COMMON, statements::SQLITE, statements::POSTGRES].concat();
         let listed = listed.iter().filter(|(name, _)| *name == module);
         let listed = listed.map(|(_, statements)| statements.len()).sum::<usize>();
