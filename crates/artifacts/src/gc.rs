@@ -20,7 +20,7 @@ mod report;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use berth_metadata::repos::maintenance_task;
+use berth_metadata::repos::{collection, maintenance_task};
 use berth_types::Millis;
 
 pub use self::audit::GcAudit;
@@ -31,6 +31,11 @@ use crate::{ArtifactError, Artifacts};
 
 /// Rows that one transaction reviews.
 const BATCH: i64 = 64;
+
+/// Whether more may be due than the batch that was read.
+fn is_full<T>(batch: &[T]) -> bool {
+    i64::try_from(batch.len()) == Ok(BATCH)
+}
 
 /// Follows a collection, and may end it.
 #[async_trait]
@@ -122,25 +127,35 @@ impl<'a> Run<'a> {
     async fn books(&mut self) -> Result<(), ArtifactError> {
         self.check()?;
         self.artifacts.quotas().fold().await?;
-        let mut session = self.artifacts.db.begin().await?;
-        maintenance_task::forget(&mut session, self.until - config::KEEP_TASKS).await?;
-        Ok(session.commit().await?)
+        let before = self.until - config::KEEP_TASKS;
+        let mut session = self.artifacts.db.read().await?;
+        let any = maintenance_task::any_before(&mut session, before).await?;
+        drop(session);
+        if any {
+            let mut session = self.artifacts.db.begin().await?;
+            maintenance_task::forget(&mut session, before).await?;
+            session.commit().await?;
+        }
+        Ok(())
     }
 
     /// Uploads that nobody continues, and what unfinished objects left in the store.
     async fn uploads(&mut self) -> Result<(), ArtifactError> {
         let pause = self.artifacts.gc.upload_pause;
-        loop {
+        let before = self.until - config::millis(pause);
+        let mut session = self.artifacts.db.read().await?;
+        let mut stale = collection::count_stale_uploads(&mut session, before).await?;
+        drop(session);
+        while stale > 0 {
             self.check()?;
-            let purged = self.artifacts.uploads().purge(self.until - config::millis(pause)).await?;
+            let purged = self.artifacts.uploads().purge(before).await?;
             self.report.uploads += purged as u64;
             self.progress(GcStage::Uploads).await;
-            if purged == 0 {
-                break;
-            }
+            stale = if purged == 0 { 0 } else { stale };
         }
         // Later than the sessions, so that only pieces without a session are left to sweep.
-        self.report.pieces += self.artifacts.store.sweep(pause + config::SWEEP_MARGIN.min(pause)).await?;
+        self.report.pieces +=
+            self.artifacts.store.sweep(pause + config::SWEEP_MARGIN.min(pause)).await?;
         self.progress(GcStage::Uploads).await;
         Ok(())
     }

@@ -35,8 +35,11 @@ pub const COMMON: &[(&str, &[&str])] = &[
 ];
 
 /// What only SQLite is asked.
-pub const SQLITE: &[(&str, &[&str])] =
-    &[("task", repos::task::SQLITE_STATEMENTS), ("usage", repos::usage::SQLITE_STATEMENTS)];
+pub const SQLITE: &[(&str, &[&str])] = &[
+    ("collection", repos::collection::SQLITE_STATEMENTS),
+    ("task", repos::task::SQLITE_STATEMENTS),
+    ("usage", repos::usage::SQLITE_STATEMENTS),
+];
 
 /// What only PostgreSQL knows.
 pub const POSTGRES: &[(&str, &[&str])] = &[

@@ -5,7 +5,7 @@ use berth_metadata::repos::collection::{self, DueBlob, Hold};
 use berth_metadata::repos::{blob, object_removal};
 use berth_types::{Digest, Millis};
 
-use super::{BATCH, Gc, GcItem, GcStage, Run, config};
+use super::{BATCH, Gc, GcItem, GcStage, Run, config, is_full};
 use crate::{ArtifactError, Artifacts};
 
 /// What the review of a blob comes to.
@@ -20,7 +20,10 @@ pub(super) enum Verdict {
 impl Run<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), ArtifactError> {
         let mut after: Option<DueBlob> = None;
-        loop {
+        let mut session = self.artifacts.db.read().await?;
+        let waits = collection::due_blobs(&mut session, self.until, None, 1, Hold::No).await?;
+        drop(session);
+        while !waits.is_empty() {
             self.check()?;
             let mut session = self.artifacts.db.begin().await?;
             let due =
@@ -43,11 +46,13 @@ impl Run<'_> {
                 self.watch.item(&GcItem::Blob { digest, size }).await;
             }
             self.progress(GcStage::Blobs).await;
-            match due.into_iter().next_back() {
-                Some(last) => after = Some(last),
-                None => return Ok(()),
+            match due.last() {
+                Some(last) if is_full(&due) => after = Some(last.clone()),
+                _ => break,
             }
         }
+        self.progress(GcStage::Blobs).await;
+        Ok(())
     }
 }
 

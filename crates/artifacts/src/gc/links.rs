@@ -4,7 +4,7 @@ use berth_metadata::repos::collection::{self, Hold};
 use berth_metadata::repos::{blob, repository};
 use berth_types::Digest;
 
-use super::{BATCH, GcItem, GcStage, Run};
+use super::{BATCH, GcItem, GcStage, Run, is_full};
 use crate::ArtifactError;
 
 impl Run<'_> {
@@ -56,9 +56,9 @@ impl Run<'_> {
                 self.watch.item(&GcItem::Link { repository, digest }).await;
             }
             self.progress(GcStage::Links).await;
-            match due.into_iter().next_back() {
-                Some(last) => after = Some(last.digest),
-                None => return Ok(()),
+            match due.last() {
+                Some(last) if is_full(&due) => after = Some(last.digest.clone()),
+                _ => return Ok(()),
             }
         }
     }

@@ -4,7 +4,7 @@ use berth_metadata::repos::collection::{self, Hold};
 use berth_metadata::repos::{manifest, repository};
 use berth_types::Digest;
 
-use super::{BATCH, GcItem, GcStage, Run};
+use super::{BATCH, GcItem, GcStage, Run, is_full};
 use crate::ArtifactError;
 
 /// An index that goes leaves its children to be looked at, and these theirs: rounds of one run. A
@@ -79,9 +79,9 @@ impl Run<'_> {
                 self.watch.item(&GcItem::Manifest { repository, digest }).await;
             }
             self.progress(GcStage::Manifests).await;
-            match due.into_iter().next_back() {
-                Some(last) => after = Some(last),
-                None => return Ok(()),
+            match due.last() {
+                Some(last) if is_full(&due) => after = Some(last.clone()),
+                _ => return Ok(()),
             }
         }
     }

@@ -1,8 +1,11 @@
 //! The fourth level: objects that no blob has, and removals that a crash cut short.
 
-use berth_metadata::repos::{blob, object_removal};
-use berth_storage::Object;
-use futures::TryStreamExt as _;
+use std::collections::HashSet;
+
+use berth_metadata::repos::{blob, collection, object_removal};
+use berth_storage::{Object, StorageError};
+use futures::stream::{BoxStream, Fuse};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{BATCH, Gc, GcItem, GcStage, Run, config};
 use crate::ArtifactError;
@@ -11,8 +14,8 @@ use crate::ArtifactError;
 /// can take between the end of an object and its row, so that none makes a blob of it meanwhile.
 const REMEMBER: i64 = 24 * 3600 * 1000;
 
-/// Objects between two looks at the watch.
-const LOOK: u64 = 256;
+/// Objects of the store's list that are looked up at a time.
+const LOOK: usize = 256;
 
 impl Run<'_> {
     /// Ends what earlier collections began.
@@ -40,39 +43,52 @@ impl Run<'_> {
 
     /// Removes what requests that died left in the store.
     pub(super) async fn objects(&mut self) -> Result<(), ArtifactError> {
-        let mut objects = self.artifacts.store.list().await?;
-        let mut seen: u64 = 0;
-        while let Some(object) = objects.try_next().await? {
-            seen += 1;
-            if seen.is_multiple_of(LOOK) {
-                self.check()?;
-            }
-            if self.is_old(&object) && self.take_object(&object).await? {
-                self.artifacts.store.delete(&object.key).await?;
-                self.report.objects += 1;
-                self.report.object_bytes += object.size;
-                let Object { key, size, .. } = object;
-                self.watch.item(&GcItem::Object { key, size }).await;
+        let mut strays = self.artifacts.store.list().await?.fuse();
+        while let Some(found) = self.strays(&mut strays).await? {
+            for object in found {
+                if self.take_object(&object).await? {
+                    self.artifacts.store.delete(&object.key).await?;
+                    self.report.objects += 1;
+                    self.report.object_bytes += object.size;
+                    let Object { key, size, .. } = object;
+                    self.watch.item(&GcItem::Object { key, size }).await;
+                }
             }
         }
         self.progress(GcStage::Objects).await;
         Ok(())
     }
 
-    /// Whether the object is older than the grace.
-    pub(super) fn is_old(&self, object: &Object) -> bool {
+    /// Of the next objects of a list those that are old enough and that no blob has; `None` at the
+    /// end of the list.
+    pub(super) async fn strays(
+        &self,
+        list: &mut Fuse<BoxStream<'static, Result<Object, StorageError>>>,
+    ) -> Result<Option<Vec<Object>>, ArtifactError> {
+        self.check()?;
         let grace = config::millis(self.artifacts.gc.grace);
-        object.modified <= self.until.saturating_sub(grace)
+        let mut found = Vec::new();
+        let mut seen = 0;
+        while seen < LOOK {
+            let Some(object) = list.try_next().await? else { break };
+            seen += 1;
+            if object.modified <= self.until.saturating_sub(grace) {
+                found.push(object);
+            }
+        }
+        if seen == 0 {
+            return Ok(None);
+        }
+        let mut session = self.artifacts.db.read().await?;
+        let keys: Vec<String> = found.iter().map(|object| object.key.clone()).collect();
+        let used = collection::used_keys(&mut session, &keys).await?;
+        let used: HashSet<String> = used.into_iter().collect();
+        found.retain(|object| !used.contains(&object.key));
+        Ok(Some(found))
     }
 
     /// Whether no blob has the object, and none can come to have it any more.
     async fn take_object(&self, object: &Object) -> Result<bool, ArtifactError> {
-        let mut session = self.artifacts.db.read().await?;
-        let known = blob::is_key_used(&mut session, &object.key).await?;
-        drop(session);
-        if known {
-            return Ok(false);
-        }
         let mut session = self.artifacts.db.begin().await?;
         object_removal::hold(&mut session, &object.key).await?;
         let now = self.artifacts.now();

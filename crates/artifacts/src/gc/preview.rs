@@ -9,7 +9,7 @@ use berth_metadata::repos::collection::{self, DueBlob, Hold};
 use berth_metadata::repos::{blob, manifest, object_removal, repository};
 use berth_metadata::{DbError, Session};
 use berth_types::Digest;
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 
 use super::blobs::Verdict;
 use super::{BATCH, Gc, GcItem, GcReport, GcStage, GcWatch, Run, config};
@@ -211,21 +211,17 @@ impl Run<'_> {
     }
 
     async fn preview_objects(&mut self) -> Result<(), ArtifactError> {
-        let mut objects = self.artifacts.store.list().await?;
-        while let Some(object) = objects.try_next().await? {
-            self.check()?;
-            if !self.is_old(&object) {
-                continue;
+        let mut objects = self.artifacts.store.list().await?.fuse();
+        while let Some(found) = self.strays(&mut objects).await? {
+            for object in found {
+                let mut session = self.artifacts.db.read().await?;
+                if object_removal::exists(&mut session, &object.key).await? {
+                    continue;
+                }
+                self.report.objects += 1;
+                self.report.object_bytes += object.size;
+                self.watch.item(&GcItem::Object { key: object.key, size: object.size }).await;
             }
-            let mut session = self.artifacts.db.read().await?;
-            if blob::is_key_used(&mut session, &object.key).await?
-                || object_removal::exists(&mut session, &object.key).await?
-            {
-                continue;
-            }
-            self.report.objects += 1;
-            self.report.object_bytes += object.size;
-            self.watch.item(&GcItem::Object { key: object.key, size: object.size }).await;
         }
         self.progress(GcStage::Objects).await;
         Ok(())

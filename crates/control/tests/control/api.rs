@@ -362,6 +362,73 @@ async fn subscription_rules_and_tasks() {
 }
 
 #[tokio::test]
+async fn maintenance_tasks() {
+    let fixture = Fixture::new().await;
+    let id = fixture.instance_id.as_str();
+    let create = |kind| [("InstanceId", id), ("Kind", kind)];
+    let made = ok(&fixture, "CreateMaintenanceTask", &create("GC")).await;
+    let task_id = made["TaskId"].as_str().expect("an id");
+    let again = ok(&fixture, "CreateMaintenanceTask", &create("GC")).await;
+    assert_eq!(again["TaskId"], task_id, "one of a kind at a time");
+    ok(&fixture, "CreateMaintenanceTask", &create("SCRUB")).await;
+    let wrong = refusal(&fixture, "CreateMaintenanceTask", &create("gc")).await;
+    assert_eq!(wrong, (400, "InvalidKind".to_owned()));
+    let named = [("InstanceId", id), ("TaskId", task_id)];
+    let task = ok(&fixture, "GetMaintenanceTask", &named).await;
+    assert_eq!((&task["Kind"], &task["TaskStatus"]), (&json!("GC"), &json!("PENDING")));
+    let all = ok(&fixture, "ListMaintenanceTask", &[("InstanceId", id)]).await;
+    assert_eq!(all["TotalCount"], 2);
+    let listed = ok(&fixture, "ListMaintenanceTask", &create("GC")).await;
+    assert_eq!(listed["Tasks"][0]["TaskId"], task_id);
+    ok(&fixture, "CancelMaintenanceTask", &named).await;
+    let task = ok(&fixture, "GetMaintenanceTask", &named).await;
+    assert_eq!((&task["TaskStatus"], &task["Canceled"]), (&json!("FAILED"), &json!(true)));
+    let log = ok(&fixture, "ListMaintenanceTaskLog", &named).await;
+    assert_eq!((&log["TotalCount"], &log["TaskLogs"][0]["LineNumber"]), (&json!(1), &json!(1)));
+    let refused = failure(&fixture, "CancelMaintenanceTask", &named).await;
+    assert_eq!(refused, "MAINTENANCE_TASK_FINISHED");
+    let unknown = [("InstanceId", id), ("TaskId", "x")];
+    for action in ["GetMaintenanceTask", "ListMaintenanceTaskLog", "CancelMaintenanceTask"] {
+        assert_eq!(failure(&fixture, action, &unknown).await, "MAINTENANCE_TASK_NOT_EXIST");
+    }
+}
+
+#[tokio::test]
+async fn the_policy_of_the_untagged() {
+    let fixture = Fixture::new().await;
+    let id = fixture.instance_id.as_str();
+    let repo_id = fixture.repository("ns", "app").await;
+    let named = [("InstanceId", id), ("RepoId", repo_id.as_str())];
+    let change = async |days| {
+        let days = [("RepoType", "PRIVATE"), ("Summary", "s"), ("UntaggedRetentionDays", days)];
+        fixture.call("UpdateRepository", &[&named[..], &days[..]].concat()).await
+    };
+    let shown = async || {
+        let answer = ok(&fixture, "GetRepository", &named).await;
+        answer.get("UntaggedRetentionDays").cloned()
+    };
+    assert_eq!(shown().await, None);
+    assert_eq!(change("14").await.body["IsSuccess"], true);
+    assert_eq!(shown().await, Some(json!(14)));
+    assert_eq!(change("-1").await.body["IsSuccess"], true);
+    assert_eq!(shown().await, None);
+    for wrong in ["-2", "36501"] {
+        assert_eq!(change(wrong).await.body["Code"], "InvalidUntaggedRetentionDays");
+    }
+    let parameters = [
+        ("InstanceId", id),
+        ("RepoNamespaceName", "ns"),
+        ("RepoName", "other"),
+        ("RepoType", "PRIVATE"),
+        ("Summary", ""),
+        ("UntaggedRetentionDays", "0"),
+    ];
+    let made = ok(&fixture, "CreateRepository", &parameters).await;
+    let named = [("InstanceId", id), ("RepoId", made["RepoId"].as_str().expect("an id"))];
+    assert_eq!(ok(&fixture, "GetRepository", &named).await["UntaggedRetentionDays"], 0);
+}
+
+#[tokio::test]
 async fn every_operation_of_a_foreign_instance_says_so() {
     let fixture = Fixture::new().await;
     for operation in berth_control::operations() {

@@ -80,6 +80,13 @@ const KEEP_BLOB: &str = "UPDATE blob SET review_after = $2 WHERE digest = $1";
 
 const STALE_UPLOADS: &str = "SELECT COUNT(*) AS total FROM upload WHERE updated_at < $1";
 
+/// $1 is a JSON array of texts.
+const USED_KEYS_SQLITE: &str = "SELECT b.storage_key FROM json_each($1) k \
+    JOIN blob b ON b.storage_key = k.value";
+const USED_KEYS_POSTGRES: &str = "SELECT b.storage_key \
+    FROM json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)) k (value) \
+    JOIN blob b ON b.storage_key = k.value";
+
 pub const STATEMENTS: &[&str] = &[
     MANIFEST_REPOSITORIES,
     LINK_REPOSITORIES,
@@ -103,9 +110,11 @@ pub const STATEMENTS: &[&str] = &[
     KEEP_BLOB,
     STALE_UPLOADS,
 ];
+/// Statements that only SQLite knows.
+pub const SQLITE_STATEMENTS: &[&str] = &[USED_KEYS_SQLITE];
 /// Statements that only PostgreSQL knows.
 pub const POSTGRES_STATEMENTS: &[&str] =
-    &[DUE_MANIFESTS_LOCKED, DUE_LINKS_LOCKED, DUE_BLOBS_LOCKED];
+    &[DUE_MANIFESTS_LOCKED, DUE_LINKS_LOCKED, DUE_BLOBS_LOCKED, USED_KEYS_POSTGRES];
 
 /// Whether the rows of an answer are kept from others until the transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,4 +342,16 @@ pub async fn keep_blob(
 /// Uploads that nobody continued since `before`.
 pub async fn count_stale_uploads(session: &mut Session, before: Millis) -> Result<i64, DbError> {
     session.fetch_one(STALE_UPLOADS, args![before]).await?.int("total")
+}
+
+/// Which of the keys, in one query, are those of blobs' objects.
+pub async fn used_keys(session: &mut Session, keys: &[String]) -> Result<Vec<String>, DbError> {
+    let statement = match session.engine() {
+        Engine::Sqlite => USED_KEYS_SQLITE,
+        Engine::Postgres => USED_KEYS_POSTGRES,
+    };
+    // Keys are hexadecimal digits: nothing is to be escaped.
+    let list = format!("[\"{}\"]", keys.join("\",\""));
+    let rows = session.fetch_all(statement, args![list]).await?;
+    rows.iter().map(|row| row.text("storage_key")).collect()
 }

@@ -8,9 +8,10 @@ const COUNT: &str =
     "SELECT COUNT(*) AS total FROM task WHERE queue = $1 AND ($2 = '' OR kind = $2)";
 const LIST: &str = "SELECT task_id FROM task WHERE queue = $1 AND ($2 = '' OR kind = $2) \
     ORDER BY created_at DESC, task_id DESC LIMIT $3 OFFSET $4";
+const BEFORE: &str = "SELECT 1 AS one FROM task WHERE queue = $1 AND finished_at < $2 LIMIT 1";
 const FORGET: &str = "DELETE FROM task WHERE queue = $1 AND finished_at < $2";
 
-pub const STATEMENTS: &[&str] = &[COUNT, LIST, FORGET];
+pub const STATEMENTS: &[&str] = &[COUNT, LIST, BEFORE, FORGET];
 
 /// The queue.
 pub const QUEUE: &str = "maintenance";
@@ -25,6 +26,11 @@ pub async fn list(
     let args = args![QUEUE, kind, page.limit(), page.offset()];
     let rows = session.fetch_all(LIST, args).await?;
     Ok((rows.iter().map(|row| row.text("task_id")).collect::<Result<_, _>>()?, total))
+}
+
+/// Whether any ended before.
+pub async fn any_before(session: &mut Session, before: Millis) -> Result<bool, DbError> {
+    Ok(session.fetch_optional(BEFORE, args![QUEUE, before]).await?.is_some())
 }
 
 /// Deletes those that ended before, with their logs; how many.
