@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use berth_artifacts::{ArtifactError, ArtifactErrorKind, Upload};
 use berth_metadata::Page;
+use berth_metadata::repos::{blob, upload};
 use berth_types::{Algorithm, Ctx, Digest, Identity};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::support::{Place, broken, chunks, on_both_engines};
+use crate::support::{Place, broken, chunks, on_every_store};
 
-on_both_engines!(
+on_every_store!(
     in_pieces,
     ranges_must_continue,
     whole_in_one_request,
@@ -20,6 +21,7 @@ on_both_engines!(
     resumes_after_the_stream_broke,
     resumes_after_the_request_was_dropped,
     resumes_in_another_process,
+    a_finish_that_crashed_is_found,
     long_streams_are_saved_on_the_way,
     bound_to_repository_and_caller,
     one_writer_at_a_time,
@@ -153,6 +155,40 @@ async fn resumes_after_the_request_was_dropped(place: Place) {
 }
 
 /// What a killed process wrote beyond the row is cut off.
+async fn a_finish_that_crashed_is_found(place: Place) {
+    let repository = place.repository("ns/app").await;
+    let uploads = place.artifacts.uploads();
+    // Small, and large enough for parts of a bucket.
+    for size in [10, 9 << 20] {
+        let content = Bytes::from(vec![size as u8; size]);
+        let upload = uploads.start(&place.ctx, &repository).await.expect("start");
+        let body = tokio_stream::iter([Ok::<_, String>(content.clone())]);
+        let upload = uploads.append(upload, body, None).await.expect("append");
+        let mut session = place.artifacts.db.read().await.expect("read");
+        let row = upload::find(&mut session, upload.id()).await.expect("find").expect("a row");
+        drop(session);
+        let form = || serde_json::from_str(&row.partial).expect("a form");
+        let mut partial = form();
+        place.artifacts.store.take_up(&mut partial);
+        let stored = place.artifacts.store.finish(partial).await.expect("finish");
+        // The process stops here, and the collector runs before the client is back.
+        let mut session = place.artifacts.db.read().await.expect("read");
+        let named = blob::is_key_used(&mut session, &stored.key).await.expect("used");
+        drop(session);
+        let found = place.artifacts.store.finished(&form()).await.expect("finished");
+        assert_eq!(found.is_some_and(|found| found.key == stored.key), named);
+
+        let second = place.restarted().await;
+        let uploads = second.uploads();
+        let found = uploads.find(&place.ctx, &repository, upload.id()).await.expect("find");
+        assert_eq!(found.received(), size as u64);
+        let digest = Digest::sha256(&content);
+        uploads.finish(found, &digest).await.expect("finish");
+        let bytes = place.bytes(&repository, &digest).await.expect("a blob");
+        assert!(content == bytes);
+    }
+}
+
 async fn resumes_in_another_process(place: Place) {
     let repository = place.repository("ns/app").await;
     let uploads = place.artifacts.uploads();
