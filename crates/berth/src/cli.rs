@@ -3,8 +3,11 @@
 mod call;
 mod convert;
 mod demo;
+mod gc;
 mod inspect;
+mod scrub;
 mod serve;
+mod settings;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,6 +31,8 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
+    Gc(gc::GcArgs),
+    Scrub(scrub::ScrubArgs),
     Call(call::CallArgs),
     Convert(convert::ConvertArgs),
     Verify(verify::VerifyArgs),
@@ -57,6 +62,8 @@ pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Gc(args) => gc::run(&args),
+        Command::Scrub(args) => scrub::run(&args),
         Command::Call(args) => call::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
