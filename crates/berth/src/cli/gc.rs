@@ -58,7 +58,7 @@ async fn collect(artifacts: &Artifacts, args: &GcArgs) -> Result<(), Failure> {
     let report = report.context("the collection failed")?;
     if let Some(items) = list.items {
         let items = items.into_inner().unwrap_or_else(PoisonError::into_inner);
-        return Ok(print_json(&json_of(&report, args.dry_run, items))?);
+        return Ok(print_json(&json_of(&report, args.dry_run, &items))?);
     }
     Ok(print(&if args.dry_run { format!("would go: {report}") } else { report.to_string() })?)
 }
@@ -94,7 +94,7 @@ impl GcWatch for List {
     }
 }
 
-fn json_of(report: &GcReport, dry_run: bool, items: Vec<Value>) -> Value {
+fn json_of(report: &GcReport, dry_run: bool, items: &[Value]) -> Value {
     json!({
         "dryRun": dry_run,
         "reviewed": report.reviewed,
