@@ -197,11 +197,7 @@ async fn create_repository(artifacts: &Artifacts, ctx: &Ctx, name: &str) -> Repo
     let new = NewRepository {
         namespace_name: "team".to_owned(),
         name: name.to_owned(),
-        repo_type: None,
-        tag_immutability: None,
-        summary: String::new(),
-        detail: String::new(),
-        build_type: None,
+        ..NewRepository::default()
     };
     artifacts.repositories().create(ctx, INSTANCE, new).await.expect("repository")
 }
