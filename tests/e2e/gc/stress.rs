@@ -283,7 +283,8 @@ fn stress(mut place: Place, name: &str) {
     let broken = tally.broken.lock().expect("no panic before").clone();
     assert!(broken.is_empty(), "{} broken promises: {broken:#?}", broken.len());
     assert!(tally.pushes.load(Ordering::Relaxed) > 0 && images > 0);
-    assert!(seconds() < 20 || collected > 0.0, "nothing was collected");
+    // A short run on a busy machine may not see a grace pass.
+    assert!(seconds() < 120 || collected > 0.0, "nothing was collected");
 
     // The books are in order while the servers run; and when all is collected, nothing is left over.
     let checked = report(&place.servers[0], &["--check"]);
