@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// written.
     #[arg(long)]
     quick: bool,
+    /// Measure the release build that is there.
+    #[arg(long)]
+    no_build: bool,
     /// Only print the table.
     #[arg(long)]
     dry_run: bool,
@@ -40,7 +43,7 @@ pub(crate) struct Options {
 
 /// Measures, prints the table and writes it into the page.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let programs = prepare()?;
+    let programs = prepare(!options.no_build)?;
     let folder = tempfile::Builder::new().prefix("berth-bench-").tempdir_in("/var/tmp")?;
     println!("xtask: making the image");
     let image = Image::make(&folder.path().join("image"), options.quick)?;
@@ -79,14 +82,16 @@ fn command(options: &Options) -> String {
 }
 
 /// Builds Berth and installs everything else.
-fn prepare() -> Result<Programs> {
+fn prepare(build: bool) -> Result<Programs> {
     let dist31 = setup::prepare_bench()?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run_command(
-        Command::new(cargo)
-            .args(["build", "--release", "--package", "berth"])
-            .current_dir(repository()),
-    )?;
+    if build {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        run_command(
+            Command::new(cargo)
+                .args(["build", "--release", "--package", "berth"])
+                .current_dir(repository()),
+        )?;
+    }
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository().join("target"), std::path::PathBuf::from);
     let dist28 = crate::shell::find_program("docker-registry").context("no docker-registry")?;

@@ -136,7 +136,7 @@ impl<'a> Client<'a> {
         self.small(|| {
             let output = capture(
                 Command::new("wrk")
-                    .args(["-t1", &clients, &seconds, "--latency"])
+                    .args(["-t1", &clients, &seconds, "--latency", "--timeout", "60s"])
                     .arg("-s")
                     .arg(&script)
                     .arg(self.url(asked.path)),
