@@ -13,6 +13,7 @@ use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use crate::StorageError;
+use crate::buffers::{self, Buffer};
 
 /// One byte in so many is looked at to learn whether a read would wait for the disk.
 const PROBE: u64 = 64 << 10;
@@ -111,10 +112,11 @@ impl FileRange {
 
     /// All bytes of a part that is small, when reading them waits for no disk.
     pub(crate) fn read_resident(&self) -> Option<Bytes> {
-        let mut bytes = vec![0; usize::try_from(self.len()).ok()?];
-        let mut into = [IoSliceMut::new(&mut bytes)];
+        let len = usize::try_from(self.len()).ok().filter(|len| *len <= buffers::LEN)?;
+        let mut buffer = Buffer::take();
+        let mut into = [IoSliceMut::new(buffer.room(len))];
         let read = preadv2(&self.file, &mut into, self.start(), ReadWriteFlags::NOWAIT);
-        (read == Ok(bytes.len())).then(|| Bytes::from(bytes))
+        (read == Ok(len)).then(|| buffer.freeze())
     }
 
     /// [`FileRange::read`], with more asked of the disk meanwhile.

@@ -7,6 +7,7 @@
 //! Entry points: [`open`], [`BlobStore`] with its contract, [`PartialObject`]. The suite of tests
 //! runs on every store.
 
+mod buffers;
 mod config;
 mod error;
 mod file_range;

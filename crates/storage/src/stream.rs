@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::{FileRange, StorageError};
 
 /// Bytes of one read of a file. A hundred slow readers hold a few of these each.
-const PIECE: u64 = 128 << 10;
+const PIECE: u64 = crate::buffers::LEN as u64;
 
 /// The bytes of an object, in pieces of a few hundred kilobytes at most.
 pub struct ByteStream(Source);

@@ -211,10 +211,17 @@ impl<'a> Client<'a> {
         format!(
             "math.randomseed(42)\n\
              local headers = {{ {fixed} }}\n\
+             local requests, next = {{}}, 0\n\
+             init = function()\n\
+             \x20 for number = 1, 4096 do\n\
+             \x20\x20\x20 local first = math.floor(math.random() * {})\n\
+             \x20\x20\x20 headers[\"Range\"] = \"bytes=\" .. first .. \"-\" .. (first + {length} - 1)\n\
+             \x20\x20\x20 requests[number] = wrk.format(\"GET\", \"{}\", headers)\n\
+             \x20 end\n\
+             end\n\
              request = function()\n\
-             \x20 local first = math.floor(math.random() * {})\n\
-             \x20 headers[\"Range\"] = \"bytes=\" .. first .. \"-\" .. (first + {length} - 1)\n\
-             \x20 return wrk.format(\"GET\", \"{}\", headers)\n\
+             \x20 next = next % #requests + 1\n\
+             \x20 return requests[next]\n\
              end\n",
             size - length,
             asked.path,
