@@ -8,6 +8,7 @@ mod figures;
 mod image;
 mod load;
 mod machine;
+mod ranges;
 mod server;
 
 use anyhow::{Result, bail};

@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// What goes through memory: head and bytes in one write cost less than a file of its own.
-const SMALL: u64 = 64 << 10;
+const SMALL: u64 = 16 << 10;
 
 /// Bytes of a file handed to the kernel at a time; it takes them in portions of 64 KiB.
 const PIECE: u64 = 512 << 10;

@@ -9,6 +9,7 @@ use super::figures::{Figures, Row, Sample};
 use super::image::Image;
 use super::load::{Client, Repeated};
 use super::machine;
+use super::ranges::RandomRanges;
 use super::server::{Kind, Programs, Server};
 use crate::setup;
 use crate::shell::{repository, run as run_command};
@@ -142,25 +143,22 @@ impl Plan<'_> {
         let blob = format!("/v2/{REPOSITORY}/blobs/{}", largest.digest);
         let by_tag = format!("/v2/{REPOSITORY}/manifests/{TAG}");
         let by_digest = format!("/v2/{REPOSITORY}/manifests/{}", self.image.manifest.digest);
-        let range = |length: u64, clients| Repeated {
-            path: &blob,
-            accept: None,
-            range: Some((length, largest.size)),
-            clients,
-            seconds: self.seconds,
+        let ranges = |length, clients| {
+            let size = largest.size;
+            let asked = RandomRanges { path: &blob, length, size, clients, seconds: self.seconds };
+            Client::new(server, &[REPOSITORY])?.ranges(&asked)
         };
         let manifest = |path| Repeated {
             path,
             accept: Some(Image::MEDIA_TYPE),
-            range: None,
             clients: 32,
             seconds: self.seconds,
         };
         let get =
             |asked: Repeated<'_>| Client::new(server, &[REPOSITORY])?.get(self.folder, &asked);
         let kind = server.kind;
-        figures.add(Row::SmallRanges, kind, get(range(64 << 10, 16))?);
-        figures.add(Row::LargeRanges, kind, get(range(1 << 20, 128))?);
+        figures.add(Row::SmallRanges, kind, ranges(64 << 10, 16)?);
+        figures.add(Row::LargeRanges, kind, ranges(1 << 20, 128)?);
         figures.add(Row::ManifestByTag, kind, get(manifest(&by_tag))?);
         figures.add(Row::ManifestByDigest, kind, get(manifest(&by_digest))?);
         let head = Client::new(server, &[REPOSITORY])?.head(&manifest(&by_tag))?;

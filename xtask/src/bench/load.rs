@@ -1,4 +1,5 @@
-//! Clients: curl for blobs, wrk for what many ask at the same time, ab for HEAD, which wrk cannot.
+//! Clients: curl for blobs, wrk for what many ask at the same time, ab for HEAD, which wrk cannot, and
+//! our own for ranges.
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use super::figures::Sample;
 use super::image::{Blob, Image};
+use super::ranges::RandomRanges;
 use super::server::Server;
 use crate::shell::capture;
 
@@ -22,8 +24,6 @@ pub(super) struct Client<'a> {
 pub(super) struct Repeated<'a> {
     pub(super) path: &'a str,
     pub(super) accept: Option<&'a str>,
-    /// Random ranges of so many bytes, of a blob of so many.
-    pub(super) range: Option<(u64, u64)>,
     pub(super) clients: u32,
     pub(super) seconds: u32,
 }
@@ -160,6 +160,14 @@ impl<'a> Client<'a> {
         })
     }
 
+    /// Reads random ranges.
+    pub(super) fn ranges(&self, asked: &RandomRanges<'_>) -> Result<Sample> {
+        self.small(|| {
+            let seen = asked.read(&self.server.host, self.token.as_deref())?;
+            Ok(Some((seen.requests, seen.rate, seen.slow)))
+        })
+    }
+
     /// Repeats a HEAD.
     pub(super) fn head(&self, asked: &Repeated<'_>) -> Result<Sample> {
         let mut command = Command::new("ab");
@@ -205,27 +213,7 @@ impl<'a> Client<'a> {
         if let Some(accept) = asked.accept {
             fixed.push_str(&format!("[\"Accept\"] = \"{accept}\", "));
         }
-        let Some((length, size)) = asked.range else {
-            return format!("wrk.headers = {{ {fixed} }}\n");
-        };
-        format!(
-            "math.randomseed(42)\n\
-             local headers = {{ {fixed} }}\n\
-             local requests, next = {{}}, 0\n\
-             init = function()\n\
-             \x20 for number = 1, 4096 do\n\
-             \x20\x20\x20 local first = math.floor(math.random() * {})\n\
-             \x20\x20\x20 headers[\"Range\"] = \"bytes=\" .. first .. \"-\" .. (first + {length} - 1)\n\
-             \x20\x20\x20 requests[number] = wrk.format(\"GET\", \"{}\", headers)\n\
-             \x20 end\n\
-             end\n\
-             request = function()\n\
-             \x20 next = next % #requests + 1\n\
-             \x20 return requests[next]\n\
-             end\n",
-            size - length,
-            asked.path,
-        )
+        format!("wrk.headers = {{ {fixed} }}\n")
     }
 }
 
