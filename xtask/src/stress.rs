@@ -28,7 +28,8 @@ enum Story {
     Crash,
 }
 
-/// Runs the story's tests in the debug build, one after the other.
+/// Runs the story's tests one after the other, against the release build: what runs every second must
+/// be done within it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (target, filter) = match options.story {
         Story::Gc => ("gc", "stress"),
@@ -38,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let variables = vec![
         ("BERTH_STRESS_SECONDS", options.seconds.to_string()),
         ("BERTH_KILLS", options.kills.to_string()),
+        ("BERTH_BIN", test::release_binary(true)?),
     ];
     test::run(&test::Options::of_story(target, filter, variables))
 }

@@ -145,11 +145,24 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     command
 }
 
+/// The `berth` of the release build, built first when asked to.
+pub(crate) fn release_binary(build: bool) -> Result<String> {
+    if build {
+        run_command(cargo("build").args(["--release", "--package", "berth"]))?;
+    }
+    binary("release")
+}
+
+/// The `berth` of the debug build.
 pub(crate) fn built_binary() -> Result<String> {
+    binary("debug")
+}
+
+fn binary(profile: &str) -> Result<String> {
     let metadata = capture(cargo("metadata").args(["--no-deps", "--format-version=1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().context("cargo names no target folder")?;
-    Ok(format!("{target}/debug/berth"))
+    Ok(format!("{target}/{profile}/berth"))
 }
 
 /// How many tests ended in which way.

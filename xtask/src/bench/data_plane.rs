@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::Path;
-use std::process::Command;
 
 use super::figures::{Figures, Row, Sample};
 use super::image::Image;
@@ -11,8 +10,8 @@ use super::load::{Client, Repeated};
 use super::machine;
 use super::ranges::RandomRanges;
 use super::server::{Kind, Programs, Server};
-use crate::setup;
-use crate::shell::{repository, run as run_command};
+use crate::shell::repository;
+use crate::{setup, test};
 
 const PAGE: &str = "docs/performance.md";
 const BEGIN: &str = "<!-- data plane: written by cargo xtask bench -->";
@@ -85,18 +84,9 @@ fn command(options: &Options) -> String {
 /// Builds Berth and installs everything else.
 fn prepare(build: bool) -> Result<Programs> {
     let dist31 = setup::prepare_bench()?;
-    if build {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        run_command(
-            Command::new(cargo)
-                .args(["build", "--release", "--package", "berth"])
-                .current_dir(repository()),
-        )?;
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), std::path::PathBuf::from);
+    let berth = test::release_binary(build)?.into();
     let dist28 = crate::shell::find_program("docker-registry").context("no docker-registry")?;
-    Ok(Programs { berth: target.join("release/berth"), dist31, dist28 })
+    Ok(Programs { berth, dist31, dist28 })
 }
 
 /// What is the same for every server.
