@@ -142,6 +142,15 @@ impl Db {
         self.0.epochs.unannounced()
     }
 
+    /// What makes commits durable; nothing on PostgreSQL.
+    #[cfg(test)]
+    pub(crate) fn group_sync(&self) -> Option<&GroupSync> {
+        match &self.0.pools {
+            Pools::Sqlite { sync, .. } => Some(sync),
+            Pools::Postgres(_) => None,
+        }
+    }
+
     /// What was asked for through this value and its clones.
     pub fn counts(&self) -> DbCounts {
         let syncs = match &self.0.pools {

@@ -64,6 +64,18 @@ impl GroupSync {
         self.broken.get().map_or(Ok(()), |reason| Err(reason.clone()))
     }
 
+    /// Keeps the next sync from beginning, so that a test can let commits arrive before it.
+    #[cfg(test)]
+    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, u64> {
+        self.served.lock().await
+    }
+
+    /// How many have asked for a sync so far.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     /// How many syncs have begun.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
