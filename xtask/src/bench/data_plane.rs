@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// written.
     #[arg(long)]
     quick: bool,
+    /// Only these rows; nothing is written.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    row: Vec<Row>,
     /// Measure the release build that is there.
     #[arg(long)]
     no_build: bool,
@@ -51,6 +54,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         image: &image,
         programs: &programs,
         folder: folder.path(),
+        rows: if options.row.is_empty() { &Row::ALL } else { &options.row },
         seconds: if options.quick { 1 } else { 5 },
     };
     let mut figures = Figures::default();
@@ -62,7 +66,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     }
     let table = figures.table(&options.peer);
     println!("\n{table}");
-    if options.quick || options.dry_run {
+    if options.quick || options.dry_run || !options.row.is_empty() {
         return Ok(());
     }
     let text = format!(
@@ -94,36 +98,47 @@ struct Plan<'a> {
     image: &'a Image,
     programs: &'a Programs,
     folder: &'a Path,
+    rows: &'a [Row],
     seconds: u32,
 }
 
 impl Plan<'_> {
+    fn wants(&self, row: Row) -> bool {
+        self.rows.contains(&row)
+    }
+
     fn measure(&self, kind: Kind, figures: &mut Figures) -> Result<()> {
         let (layers, bytes) = (&self.image.layers, self.image.bytes());
-        {
+        if self.wants(Row::Idle) || self.wants(Row::PushOne) {
             let server = Server::start(kind, self.programs, self.folder)?;
             // What starting needed is given back after a moment.
             std::thread::sleep(std::time::Duration::from_secs(3));
             let idle = server.memory()?;
             figures.add(Row::Idle, kind, Sample { rate: 0.0, cpu: 0.0, peak: idle, slow: None });
             let client = Client::new(&server, &[REPOSITORY])?;
+            machine::claim_memory(self.folder, bytes)?;
             let pushed = client.bulk(bytes, || client.push(REPOSITORY, layers, 1))?;
             figures.add(Row::PushOne, kind, pushed);
         }
         let server = Server::start(kind, self.programs, self.folder)?;
         let client = Client::new(&server, &[REPOSITORY])?;
+        machine::claim_memory(self.folder, bytes)?;
         let pushed = client.bulk(bytes, || client.push(REPOSITORY, layers, 4))?;
         figures.add(Row::PushFour, kind, pushed);
         client.push_manifest(REPOSITORY, TAG, self.image)?;
 
-        let pulled = client.bulk(bytes, || client.pull(REPOSITORY, layers, 1))?;
-        figures.add(Row::PullOne, kind, pulled);
-        // Several times: so little processor time cannot be measured once.
-        const TIMES: usize = 4;
-        let often: Vec<_> =
-            std::iter::repeat_n(layers.as_slice(), TIMES).flatten().cloned().collect();
-        let pulled = client.bulk(bytes * TIMES as u64, || client.pull(REPOSITORY, &often, 8))?;
-        figures.add(Row::PullEight, kind, pulled);
+        if self.wants(Row::PullOne) {
+            let pulled = client.bulk(bytes, || client.pull(REPOSITORY, layers, 1))?;
+            figures.add(Row::PullOne, kind, pulled);
+        }
+        if self.wants(Row::PullEight) {
+            // Several times: so little processor time cannot be measured once.
+            const TIMES: usize = 4;
+            let often: Vec<_> =
+                std::iter::repeat_n(layers.as_slice(), TIMES).flatten().cloned().collect();
+            let pulled = client.bulk(bytes * TIMES as u64, || client.pull(REPOSITORY, &often, 8))?;
+            figures.add(Row::PullEight, kind, pulled);
+        }
         self.ask(&server, figures)
     }
 
@@ -133,26 +148,28 @@ impl Plan<'_> {
         let blob = format!("/v2/{REPOSITORY}/blobs/{}", largest.digest);
         let by_tag = format!("/v2/{REPOSITORY}/manifests/{TAG}");
         let by_digest = format!("/v2/{REPOSITORY}/manifests/{}", self.image.manifest.digest);
-        let ranges = |length, clients| {
-            let size = largest.size;
-            let asked = RandomRanges { path: &blob, length, size, clients, seconds: self.seconds };
-            Client::new(server, &[REPOSITORY])?.ranges(&asked)
-        };
-        let manifest = |path| Repeated {
-            path,
-            accept: Some(Image::MEDIA_TYPE),
-            clients: 32,
-            seconds: self.seconds,
-        };
-        let get =
-            |asked: Repeated<'_>| Client::new(server, &[REPOSITORY])?.get(self.folder, &asked);
-        let kind = server.kind;
-        figures.add(Row::SmallRanges, kind, ranges(64 << 10, 16)?);
-        figures.add(Row::LargeRanges, kind, ranges(1 << 20, 128)?);
-        figures.add(Row::ManifestByTag, kind, get(manifest(&by_tag))?);
-        figures.add(Row::ManifestByDigest, kind, get(manifest(&by_digest))?);
-        let head = Client::new(server, &[REPOSITORY])?.head(&manifest(&by_tag))?;
-        figures.add(Row::HeadByTag, kind, head);
+        for row in self.rows.iter().copied() {
+            let client = Client::new(server, &[REPOSITORY])?;
+            let ranges = |length, clients| {
+                let (path, size, seconds) = (&blob, largest.size, self.seconds);
+                client.ranges(&RandomRanges { path, length, size, clients, seconds })
+            };
+            let manifest = |path| Repeated {
+                path,
+                accept: Some(Image::MEDIA_TYPE),
+                clients: 32,
+                seconds: self.seconds,
+            };
+            let sample = match row {
+                Row::SmallRanges => ranges(64 << 10, 16)?,
+                Row::LargeRanges => ranges(1 << 20, 128)?,
+                Row::ManifestByTag => client.get(self.folder, &manifest(&by_tag))?,
+                Row::ManifestByDigest => client.get(self.folder, &manifest(&by_digest))?,
+                Row::HeadByTag => client.head(&manifest(&by_tag))?,
+                _ => continue,
+            };
+            figures.add(row, server.kind, sample);
+        }
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Sample {
 }
 
 /// A row of the table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(super) enum Row {
     PushOne,
     PushFour,
@@ -46,7 +46,7 @@ const NO_GOAL: Goal =
     Goal { rate: 0.0, cpu: f64::INFINITY, peak: f64::INFINITY, enough: f64::INFINITY, text: "–" };
 
 impl Row {
-    const ALL: [Row; 10] = [
+    pub(super) const ALL: [Row; 10] = [
         Row::PushOne,
         Row::PushFour,
         Row::PullOne,
