@@ -10,6 +10,7 @@ mod load;
 mod machine;
 mod ranges;
 mod server;
+mod wire;
 
 use anyhow::{Result, bail};
 use clap::Subcommand;

@@ -1,8 +1,11 @@
-//! Clients: curl for blobs, wrk for what many ask at the same time, ab for HEAD, which wrk cannot, and
-//! our own for ranges.
+//! Clients: our own for blobs and ranges of them, wrk for what many ask at the same time, ab for HEAD, which
+//! wrk cannot.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +15,7 @@ use super::figures::Sample;
 use super::image::{Blob, Image};
 use super::ranges::RandomRanges;
 use super::server::Server;
+use super::wire::{Peer, send_file, take};
 use crate::shell::capture;
 
 /// One server with the right to use it.
@@ -33,13 +37,8 @@ impl<'a> Client<'a> {
         Ok(Client { server, token: server.token(repositories)? })
     }
 
-    fn curl(&self) -> Command {
-        let mut command = Command::new("curl");
-        command.args(["--silent", "--fail", "--show-error"]);
-        if let Some(token) = &self.token {
-            command.args(["--header", &format!("Authorization: Bearer {token}")]);
-        }
-        command
+    fn peer(&self) -> Peer<'_> {
+        Peer { host: &self.server.host, token: self.token.as_deref() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -52,63 +51,44 @@ impl<'a> Client<'a> {
     }
 
     fn push_one(&self, repository: &str, blob: &Blob) -> Result<()> {
-        let start = self.url(&format!("/v2/{repository}/blobs/uploads/"));
-        let head = capture(
-            self.curl().args(["--request", "POST", "--header", "Content-Length: 0"]).args([
-                "--dump-header",
-                "-",
-                "--output",
-                "/dev/null",
-                &start,
-            ]),
-        )?;
-        let is_location = |line: &&str| line.to_ascii_lowercase().starts_with("location:");
-        let line = head.lines().find(is_location).context("no Location")?;
-        let location = line.split_once(':').map(|(_, value)| value.trim()).unwrap_or_default();
-        let location =
-            if location.starts_with('/') { self.url(location) } else { location.to_owned() };
-        let sign = if location.contains('?') { '&' } else { '?' };
-        let finish = format!("{location}{sign}digest={}", blob.digest);
-        capture(
-            self.curl()
-                .args(["--header", "Expect:", "--output", "/dev/null"])
-                .args(["--header", "Content-Type: application/octet-stream"])
-                .arg("--upload-file")
-                .arg(&blob.file)
-                .arg(&finish),
-        )?;
-        Ok(())
+        let peer = self.peer();
+        let mut stream = peer.connect()?;
+        let path = format!("/v2/{repository}/blobs/uploads/");
+        stream.write_all(&peer.request("POST", &path, &[("Content-Length", "0")]))?;
+        let (head, _) = take(&stream, 202)?;
+        let location = head.value("location").context("no Location")?;
+        // distribution gives a whole address.
+        let path = location.strip_prefix(&self.url("")).unwrap_or(location);
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let finish = format!("{path}{sign}digest={}", blob.digest);
+        self.put(&mut stream, &finish, "application/octet-stream", blob)
+    }
+
+    fn put(&self, stream: &mut TcpStream, path: &str, kind: &str, blob: &Blob) -> Result<()> {
+        let length = blob.size.to_string();
+        let headers = [("Content-Type", kind), ("Content-Length", &length)];
+        let head = self.peer().request("PUT", path, &headers);
+        send_file(stream, &head, &File::open(&blob.file)?, blob.size)?;
+        take(stream, 201).map(drop)
     }
 
     /// Pushes what makes the blobs an image.
     pub(super) fn push_manifest(&self, repository: &str, tag: &str, image: &Image) -> Result<()> {
         self.push_one(repository, &image.config)?;
-        let url = self.url(&format!("/v2/{repository}/manifests/{tag}"));
-        let content_type = format!("Content-Type: {}", Image::MEDIA_TYPE);
-        capture(
-            self.curl()
-                .args(["--header", &content_type, "--output", "/dev/null"])
-                .arg("--upload-file")
-                .arg(&image.manifest.file)
-                .arg(&url),
-        )?;
-        Ok(())
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        self.put(&mut self.peer().connect()?, &path, Image::MEDIA_TYPE, &image.manifest)
     }
 
     /// Pulls blobs and throws them away, `parallel` at a time.
     pub(super) fn pull(&self, repository: &str, blobs: &[Blob], parallel: usize) -> Result<()> {
         each(blobs, parallel, |blob| {
-            let url = self.url(&format!("/v2/{repository}/blobs/{}", blob.digest));
-            let size = capture(self.curl().args(["--output", "/dev/null"]).args([
-                "--write-out",
-                "%{size_download}",
-                &url,
-            ]))?;
-            if size.trim().parse() == Ok(blob.size) {
-                Ok(())
-            } else {
-                bail!("{} of {} bytes came", size, blob.size)
-            }
+            let peer = self.peer();
+            let mut stream = peer.connect()?;
+            let path = format!("/v2/{repository}/blobs/{}", blob.digest);
+            stream.write_all(&peer.request("GET", &path, &[]))?;
+            let (_, length) = take(&stream, 200)?;
+            ensure!(u64::try_from(length)? == blob.size, "{length} of {} bytes came", blob.size);
+            Ok(())
         })
     }
 
@@ -163,7 +143,7 @@ impl<'a> Client<'a> {
     /// Reads random ranges.
     pub(super) fn ranges(&self, asked: &RandomRanges<'_>) -> Result<Sample> {
         self.small(|| {
-            let seen = asked.read(&self.server.host, self.token.as_deref())?;
+            let seen = asked.read(self.peer())?;
             Ok(Some((seen.requests, seen.rate, seen.slow)))
         })
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,16 +32,23 @@ pub(super) fn describe(folder: &Path) -> Result<String> {
 /// How often memory is claimed at most.
 const CLAIMS: u32 = 8;
 
+/// Bytes that are claimed by one write: who writes more at a time takes larger pages.
+const CLAIMED: u64 = 256 << 10;
+
 /// Has the machine own the memory that so many bytes written to files will take.
 ///
 /// Hypervisors take free memory back and give it again when it is touched. A page that has to be given
 /// costs five times a page that is there, and that is no registry's doing.
 pub(super) fn claim_memory(folder: &Path, bytes: u64) -> Result<()> {
     let path = folder.join("memory");
+    let block = vec![1; usize::try_from(CLAIMED)?];
     let mut before = Duration::ZERO;
     for _ in 0..CLAIMS {
         let begin = Instant::now();
-        std::io::copy(&mut std::io::repeat(1).take(bytes), &mut File::create(&path)?)?;
+        let mut file = File::create(&path)?;
+        for _ in 0..bytes.div_ceil(CLAIMED) {
+            file.write_all(&block)?;
+        }
         let taken = begin.elapsed();
         // Before it reaches the disk.
         fs::remove_file(&path)?;

@@ -1,11 +1,7 @@
-//! Readers of random ranges.
-//!
-//! On a machine that readers and server share, the readers must not be what is measured. A program that looks
-//! at 64 KiB per answer, as wrk does, costs more than the server that sends them; so do threads that are
-//! woken for every segment. These readers are one thread for all connections, look at the head of an answer
-//! and have the kernel drop its body (`MSG_TRUNC`, tcp(7)).
+//! Readers of random ranges: one thread for all connections, since threads that are woken for every segment
+//! cost more than the server.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -14,14 +10,10 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::wire::{DROPPED, HEAD, Head, PATIENCE, Peer, drop_some};
+
 /// Requests prepared for each reader; it goes round.
 const REQUESTS: u64 = 1024;
-/// Bytes of an answer's head at most.
-const HEAD: usize = 2048;
-/// Bytes dropped by one call at most.
-const DROPPED: usize = 256 << 10;
-/// Servers that are all silent for so many seconds have failed.
-const PATIENCE: i64 = 60;
 
 /// What is read.
 pub(super) struct RandomRanges<'a> {
@@ -44,17 +36,17 @@ pub(super) struct Seen {
 }
 
 impl RandomRanges<'_> {
-    /// Reads from `host`, each client on a connection of its own, one request after the other.
-    pub(super) fn read(&self, host: &str, token: Option<&str>) -> Result<Seen> {
+    /// Reads, each client on a connection of its own, one request after the other.
+    pub(super) fn read(&self, peer: Peer<'_>) -> Result<Seen> {
         let mut readers = (0..self.clients)
-            .map(|number| Reader::connect(host, self.requests(host, token, number.into())))
+            .map(|number| Reader::connect(peer, self.requests(peer, number.into())))
             .collect::<Result<Vec<_>>>()?;
         let ready = epoll::create(CreateFlags::CLOEXEC)?;
         for (number, reader) in (0..).zip(&readers) {
             epoll::add(&ready, &reader.stream, EventData::new_u64(number), EventFlags::IN)?;
         }
         let length = usize::try_from(self.length)?;
-        let patience = rustix::fs::Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+        let patience = PATIENCE.try_into()?;
         let (mut dropped, mut events) = (vec![0; DROPPED], Vec::with_capacity(readers.len()));
         let mut times = Vec::new();
         let begin = Instant::now();
@@ -65,7 +57,7 @@ impl RandomRanges<'_> {
         let mut reading = readers.len();
         while reading > 0 {
             epoll::wait(&ready, spare_capacity(&mut events), Some(&patience))?;
-            ensure!(!events.is_empty(), "no answer within {PATIENCE} seconds");
+            ensure!(!events.is_empty(), "no answer within {PATIENCE:?}");
             for event in events.drain(..) {
                 let number = usize::try_from(event.data.u64())?;
                 let reader = readers.get_mut(number).context("an event of nobody")?;
@@ -86,9 +78,7 @@ impl RandomRanges<'_> {
         Ok(Seen { requests, rate: requests / seconds, slow: slow.as_secs_f64() * 1000.0 })
     }
 
-    fn requests(&self, host: &str, token: Option<&str>, seed: u64) -> Vec<Vec<u8>> {
-        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
-        let token = token.unwrap_or_default();
+    fn requests(&self, peer: Peer<'_>, seed: u64) -> Vec<Vec<u8>> {
         let mut state = seed;
         let request = |_| {
             // Knuth's linear congruential generator: the same ranges in every run.
@@ -97,11 +87,7 @@ impl RandomRanges<'_> {
                 .wrapping_add(1_442_695_040_888_963_407);
             let first = (state >> 16) % (self.size - self.length);
             let last = first + self.length - 1;
-            format!(
-                "GET {} HTTP/1.1\r\nHost: {host}\r\n{token}Range: bytes={first}-{last}\r\n\r\n",
-                self.path
-            )
-            .into_bytes()
+            peer.request("GET", self.path, &[("Range", &format!("bytes={first}-{last}"))])
         };
         (0..REQUESTS).map(request).collect()
     }
@@ -119,9 +105,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn connect(host: &str, requests: Vec<Vec<u8>>) -> Result<Reader> {
-        let stream = TcpStream::connect(host)?;
-        stream.set_nodelay(true)?;
+    fn connect(peer: Peer<'_>, requests: Vec<Vec<u8>>) -> Result<Reader> {
+        let stream = peer.connect()?;
         stream.set_nonblocking(true)?;
         let requests = requests.into_iter().cycle();
         let head = Vec::with_capacity(HEAD);
@@ -146,17 +131,13 @@ impl Reader {
             }
         };
         while rest > 0 {
-            let part = dropped.get_mut(..rest.min(DROPPED)).unwrap_or_default();
-            match recv(&self.stream, part, RecvFlags::TRUNC) {
-                Ok((_, 0)) => bail!("the connection was closed"),
-                Ok((_, count)) => {
-                    rest = rest.checked_sub(count).context("more came than was asked for")?;
-                }
-                Err(Errno::AGAIN) => {
+            match drop_some(&self.stream, dropped, rest) {
+                Ok(count) => rest -= count,
+                Err(error) if is_early(&error) => {
                     self.rest = Some(rest);
                     return Ok(None);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(Some(self.asked.elapsed()))
@@ -166,28 +147,20 @@ impl Reader {
     fn take_head(&mut self, length: usize) -> Result<Option<usize>> {
         ensure!(self.head.len() < HEAD, "an endless head");
         match recv(&self.stream, spare_capacity(&mut self.head), RecvFlags::empty()) {
-            Ok((_, 0)) => bail!("the connection was closed"),
-            Ok(_) => {}
+            Ok((_, count)) => ensure!(count > 0, "the connection was closed"),
             Err(Errno::AGAIN) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let Some(end) = self.head.windows(4).position(|four| four == b"\r\n\r\n") else {
-            return Ok(None);
-        };
-        let text = String::from_utf8_lossy(self.head.get(..end).unwrap_or_default());
-        if !text.starts_with("HTTP/1.1 206 ") || length_of(&text) != Some(length) {
-            bail!("not the answer to a range: {text}");
-        }
-        let rest = length.checked_sub(self.head.len() - end - 4);
-        Ok(Some(rest.context("more came than was asked for")?))
+        let Some(head) = Head::of(&self.head) else { return Ok(None) };
+        let rest = head.rest(206)?;
+        ensure!(rest + head.beyond == length, "a range of another length");
+        Ok(Some(rest))
     }
 }
 
-fn length_of(head: &str) -> Option<usize> {
-    head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    })
+/// Whether nothing has come yet.
+fn is_early(error: &anyhow::Error) -> bool {
+    error.downcast_ref() == Some(&Errno::AGAIN)
 }
 
 #[cfg(test)]
@@ -195,16 +168,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths() {
-        assert_eq!(length_of("HTTP/1.1 206 Partial\r\ncontent-length: 65536\r\n\r\n"), Some(65536));
-        assert_eq!(length_of("HTTP/1.1 206 Partial\r\nContent-Length: x\r\n\r\n"), None);
-        assert_eq!(length_of("HTTP/1.1 200 OK\r\n\r\n"), None);
-    }
-
-    #[test]
     fn ranges_stay_in_the_blob() {
         let ranges = RandomRanges { path: "/b", length: 10, size: 100, clients: 1, seconds: 1 };
-        for request in ranges.requests("h", None, 7) {
+        for request in ranges.requests(Peer { host: "h", token: None }, 7) {
             let text = String::from_utf8_lossy(&request).into_owned();
             let range = text.split("bytes=").nth(1).and_then(|rest| rest.split("\r\n").next());
             let (first, last) = range.and_then(|range| range.split_once('-')).expect("a range");

@@ -17,7 +17,7 @@ use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{ObjectStat, PartialObject, StorageError, StorageErrorKind, Stored, key};
 
 /// Bytes gathered before they are written in one go, while the next are gathered.
-const BATCH: usize = 1 << 20;
+const BATCH: usize = 512 << 10;
 /// Pieces gathered at most.
 const PIECES: usize = 1024;
 /// The disk is given what was written every so many bytes.
