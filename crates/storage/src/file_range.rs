@@ -68,17 +68,15 @@ impl FileRange {
     /// Whether reading the part would wait for no disk: samples of it are in the page cache.
     /// Cheap enough to ask before every piece, and never waits itself.
     pub fn is_resident(&self) -> bool {
-        let Some(last) = self.range.end.checked_sub(1).filter(|last| *last >= self.start()) else {
-            return true;
-        };
-        let mut offset = self.start();
-        while offset < last {
-            if !self.is_byte_resident(offset) {
+        // From the end: what was read ahead of an earlier read covers the beginning before the end.
+        let mut end = self.range.end;
+        while end > self.start() {
+            if !self.is_byte_resident(end - 1) {
                 return false;
             }
-            offset += PROBE;
+            end = end.saturating_sub(PROBE);
         }
-        self.is_byte_resident(last)
+        true
     }
 
     fn is_byte_resident(&self, offset: u64) -> bool {
