@@ -11,6 +11,7 @@
 mod files;
 mod folders;
 mod layout;
+mod pace;
 mod pieces;
 mod read;
 mod walk;

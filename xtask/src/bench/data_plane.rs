@@ -153,7 +153,8 @@ impl Plan<'_> {
             const TIMES: usize = 4;
             let often: Vec<_> =
                 std::iter::repeat_n(layers.as_slice(), TIMES).flatten().cloned().collect();
-            let pulled = client.bulk(bytes * TIMES as u64, || client.pull(REPOSITORY, &often, 8))?;
+            let pulled =
+                client.bulk(bytes * TIMES as u64, || client.pull(REPOSITORY, &often, 8))?;
             figures.add(Row::PullEight, kind, pulled);
         }
         self.ask(&server, figures)

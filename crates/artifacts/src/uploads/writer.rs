@@ -1,7 +1,7 @@
 //! The one writer of an upload.
 
 use std::fmt::Display;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_metadata::repos::upload;
 use berth_storage::{MOST_BETWEEN_SYNCS, PartialObject, StorageErrorKind, Stored};
@@ -16,13 +16,17 @@ use crate::{ArtifactError, ArtifactErrorKind, Artifacts, Blob};
 /// How long a request waits for the one before it to leave the upload.
 const WRITER_WAIT: Duration = Duration::from_secs(10);
 
-/// A long stream becomes durable every so many bytes.
-const CHECKPOINT: u64 = 64 * 1024 * 1024;
+/// A long stream becomes durable so often: what a crash costs its client at most, in seconds of sending,
+const CHECKPOINT: Duration = Duration::from_secs(5);
+
+/// but not for so few bytes,
+const FEW: u64 = 8 << 20;
+
+/// and after so many at the latest.
+const MANY: u64 = MOST_BETWEEN_SYNCS / 2;
 
 /// How often a request tries to take an upload that others take as well.
 const ATTEMPTS: u32 = 4;
-
-const _: () = assert!(CHECKPOINT <= MOST_BETWEEN_SYNCS / 2, "the store takes less at a time");
 
 pub(super) struct Writer {
     artifacts: Artifacts,
@@ -97,7 +101,7 @@ impl Writer {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Display,
     {
-        let mut saved = self.received;
+        let (mut saved, mut saved_at) = (self.received, Instant::now());
         loop {
             let chunk = match next_chunk(&mut body).await {
                 Ok(Some(chunk)) => chunk,
@@ -112,9 +116,10 @@ impl Writer {
             self.received += chunk.len() as u64;
             let appended = self.artifacts.store.append(&mut self.partial, chunk).await;
             appended.map_err(|error| self.explain(error))?;
-            if self.received - saved >= CHECKPOINT {
+            let since = self.received - saved;
+            if since >= MANY || (since >= FEW && saved_at.elapsed() >= CHECKPOINT) {
                 self.save(true).await?;
-                saved = self.received;
+                (saved, saved_at) = (self.received, Instant::now());
             }
         }
     }

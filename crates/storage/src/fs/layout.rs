@@ -6,22 +6,29 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::folders::Folders;
+use super::pace::Pace;
 use crate::{ObjectStat, StorageError, StorageErrorKind, key};
 
 pub(super) struct Layout {
     objects: PathBuf,
     partials: PathBuf,
     folders: Folders,
+    pace: Pace,
 }
 
 impl Layout {
     pub(super) fn new(folder: &Path) -> Self {
         let (objects, partials) = (folder.join("objects"), folder.join("partial"));
-        Self { objects, partials, folders: Folders::default() }
+        Self { objects, partials, folders: Folders::default(), pace: Pace::default() }
     }
 
     pub(super) fn objects(&self) -> &Path {
         &self.objects
+    }
+
+    /// How the disk keeps up.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(super) fn partials(&self) -> &Path {

@@ -16,8 +16,8 @@ use super::pieces::{begin_writeback, write_all_at};
 use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{ObjectStat, PartialObject, StorageError, StorageErrorKind, Stored, key};
 
-/// Bytes gathered before they are written in one go, while the next are gathered.
-const BATCH: usize = 512 << 10;
+/// Bytes gathered before they are written in one go: as many as a connection takes at a time.
+const BATCH: usize = 256 << 10;
 /// Pieces gathered at most.
 const PIECES: usize = 1024;
 /// The disk is given what was written every so many bytes.
@@ -39,7 +39,10 @@ pub(crate) struct Live {
     written_back: u64,
     gathered: Vec<Bytes>,
     gathered_len: usize,
+    /// A write that may wait for the disk.
     writing: Option<JoinHandle<io::Result<()>>>,
+    /// The disk being given its work.
+    giving: Option<JoinHandle<()>>,
     /// Whether the file's name is durable.
     named: bool,
 }
@@ -60,7 +63,7 @@ pub(super) async fn append(
     // Counted before anything is waited for, so that it is true when the waiting is given up.
     partial.len += len as u64;
     if full {
-        let done = open(layout, partial).await?.hand_over().await;
+        let done = open(layout, partial).await?.hand_over(layout).await;
         checked(partial, done)?;
     }
     Ok(())
@@ -75,7 +78,7 @@ pub(super) async fn sync(
         return Ok(());
     }
     let live = open(layout, partial).await?;
-    let done = live.drain().await;
+    let done = live.drain(layout).await;
     let (file, named) = (Arc::clone(&live.file), live.named);
     checked(partial, done)?;
     let synced = blocking(layout, move |layout| {
@@ -94,7 +97,7 @@ pub(super) async fn finish(
     mut partial: PartialObject,
 ) -> Result<Stored, StorageError> {
     let live = open(layout, &mut partial).await?;
-    let done = live.drain().await;
+    let done = live.drain(layout).await;
     let file = Arc::clone(&live.file);
     checked(&mut partial, done)?;
     let PartialState::Folder(State { file: name }) = &partial.state else {
@@ -178,6 +181,7 @@ impl Live {
             gathered: Vec::new(),
             gathered_len: 0,
             writing: None,
+            giving: None,
             named,
         }
     }
@@ -190,33 +194,43 @@ impl Live {
         done.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
-    /// Starts to write what was gathered, once the write before is done.
-    async fn hand_over(&mut self) -> io::Result<()> {
+    /// Waits until the disk has taken the work that it was given last.
+    async fn given(&mut self) {
+        if let Some(giving) = &mut self.giving {
+            // Nothing is lost with it: the sync in the end takes longer.
+            let _ = giving.await;
+            self.giving = None;
+        }
+    }
+
+    /// Writes what was gathered, once the write before is done: here, or where it may wait.
+    async fn hand_over(&mut self, layout: &Arc<Layout>) -> io::Result<()> {
         self.written().await?;
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let pieces = std::mem::take(&mut self.gathered);
-        let offset = self.handed_over;
-        self.handed_over += std::mem::take(&mut self.gathered_len) as u64;
-        let file = Arc::clone(&self.file);
-        let mut written_back = None;
         if self.handed_over - self.written_back >= WRITEBACK {
-            written_back = Some(self.written_back..self.handed_over);
+            self.given().await;
+            let (file, range) = (Arc::clone(&self.file), self.written_back..self.handed_over);
             self.written_back = self.handed_over;
+            self.giving = Some(tokio::task::spawn_blocking(move || begin_writeback(&file, &range)));
         }
+        let pieces = std::mem::take(&mut self.gathered);
+        let (offset, len) = (self.handed_over, std::mem::take(&mut self.gathered_len));
+        self.handed_over += len as u64;
+        if layout.pace().is_quick(len) {
+            return layout.pace().of(len, || write_all_at(&self.file, &pieces, offset));
+        }
+        let (file, layout) = (Arc::clone(&self.file), Arc::clone(layout));
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            write_all_at(&file, &pieces, offset)?;
-            if let Some(range) = written_back {
-                begin_writeback(&file, &range);
-            }
-            Ok(())
+            layout.pace().of(len, || write_all_at(&file, &pieces, offset))
         }));
         Ok(())
     }
 
-    async fn drain(&mut self) -> io::Result<()> {
-        self.hand_over().await?;
+    async fn drain(&mut self, layout: &Arc<Layout>) -> io::Result<()> {
+        self.hand_over(layout).await?;
+        self.given().await;
         self.written().await
     }
 }
