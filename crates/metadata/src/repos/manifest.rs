@@ -97,12 +97,6 @@ const FIND_BY_TAG: &str = concat!(
      WHERE t.repo_id = $1 AND t.name = $2"
 );
 const EXISTS: &str = "SELECT 1 AS one FROM manifest WHERE repo_id = $1 AND digest = $2";
-const REFERRERS: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM manifest m WHERE m.repo_id = $1 AND m.subject = $2 AND m.digest > $3 \
-     ORDER BY m.digest LIMIT $4"
-);
 const REFERENCES: &str = "SELECT child, kind FROM manifest_reference \
     WHERE repo_id = $1 AND digest = $2 ORDER BY kind, child";
 const PARENTS: &str = "SELECT DISTINCT digest FROM manifest_reference \
@@ -133,7 +127,6 @@ pub const STATEMENTS: &[&str] = &[
     FIND,
     FIND_BY_TAG,
     EXISTS,
-    REFERRERS,
     REFERENCES,
     PARENTS,
     REVIEW,
@@ -222,19 +215,6 @@ pub async fn exists(
     digest: &Digest,
 ) -> Result<bool, DbError> {
     Ok(session.fetch_optional(EXISTS, args![repo_id, digest]).await?.is_some())
-}
-
-/// At most `limit` manifests whose subject is `subject`, by digest, after `after`.
-pub async fn referrers(
-    session: &mut Session,
-    repo_id: &str,
-    subject: &Digest,
-    after: Option<&Digest>,
-    limit: i64,
-) -> Result<Vec<Manifest>, DbError> {
-    let after = after.map_or("", Digest::as_str);
-    let rows = session.fetch_all(REFERRERS, args![repo_id, subject, after, limit]).await?;
-    rows.iter().map(read).collect()
 }
 
 /// What the manifest names.

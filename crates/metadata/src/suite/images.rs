@@ -6,6 +6,7 @@ use super::places::{Place, blob, digest, linked_blob, manifest, repository};
 use crate::repos::blob::{self as blobs, Blob, Linked};
 use crate::repos::manifest::{self as manifests, Manifest, ManifestReference, ReferenceKind};
 use crate::repos::object_removal as removals;
+use crate::repos::referrer::{self, Referring};
 use crate::repos::repository as repositories;
 use crate::repos::tag as tags;
 use crate::repos::upload::{self as uploads, Upload};
@@ -118,12 +119,28 @@ pub(crate) async fn manifests_and_referrers(place: &Place) {
         manifests::insert(&mut session, signature, &[]).await.expect("insert");
     }
     signatures.sort_by(|a, b| a.digest.cmp(&b.digest));
-    let refer = async |session: &mut Session, after, limit| {
-        manifests::referrers(session, "crr-1", &digest("image"), after, limit).await
-    };
-    assert_eq!(refer(&mut session, None, 2).await.expect("referrers"), signatures[..2]);
-    let rest = refer(&mut session, Some(&signatures[1].digest), 2).await.expect("referrers");
-    assert_eq!(rest, signatures[2..]);
+    let subject = digest("image");
+    let referring =
+        Referring { repo_id: "crr-1", subject: &subject, artifact_type: None, after: None };
+    let sizes = referrer::sizes(&mut session, referring, 2).await.expect("sizes");
+    let expected = signatures.iter().map(|one| (one.digest.clone(), one.content.len() as i64));
+    assert_eq!(sizes, expected.take(2).collect::<Vec<_>>());
+    let until = |after, last| (Referring { after, ..referring }, last);
+    for (asked, from, to) in [
+        (until(None, &signatures[1].digest), 0, 2),
+        (until(Some(&signatures[1].digest), &signatures[2].digest), 2, 3),
+    ] {
+        let found = referrer::until(&mut session, asked.0, asked.1).await.expect("referrers");
+        let found: Vec<_> = found.into_iter().map(|one| (one.digest, one.content)).collect();
+        let expected = signatures[from..to].iter();
+        let expected: Vec<_> =
+            expected.map(|one| (one.digest.clone(), one.content.clone())).collect();
+        assert_eq!(found, expected);
+    }
+    for (artifact_type, count) in [("application/vnd.example", 3), ("application/vnd.other", 0)] {
+        let asked = Referring { artifact_type: Some(artifact_type), ..referring };
+        assert_eq!(referrer::sizes(&mut session, asked, 9).await.expect("sizes").len(), count);
+    }
 
     let index = manifest("index", None);
     let child = [ManifestReference { child: digest("image"), kind: ReferenceKind::Manifest }];
