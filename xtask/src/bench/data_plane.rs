@@ -26,7 +26,7 @@ const WARM_UPS: u32 = 3;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Repetitions; the table shows the medians.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     reps: u32,
     /// Whom to measure Berth beside.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["dist31", "dist28"])]

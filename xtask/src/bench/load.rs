@@ -68,7 +68,7 @@ impl<'a> Client<'a> {
         let length = blob.size.to_string();
         let headers = [("Content-Type", kind), ("Content-Length", &length)];
         let head = self.peer().request("PUT", path, &headers);
-        send_file(stream, &head, &mut File::open(&blob.file)?, blob.size)?;
+        send_file(stream, &head, &File::open(&blob.file)?, blob.size)?;
         take(stream, 201).map(drop)
     }
 

@@ -1,20 +1,21 @@
 //! HTTP/1.1 as the clients speak it: on a machine that clients and server share, the clients must not be
-//! what is measured. They copy a file to the socket in portions that the processor's cache holds, and have
-//! the kernel drop what comes (`MSG_TRUNC`, tcp(7)): a program that looks at every byte, as curl and wrk do,
-//! costs about as much as the server.
+//! what is measured. The kernel sends their files (`sendfile`) and drops what comes (`MSG_TRUNC`, tcp(7)): a
+//! program that looks at every byte, as curl and wrk do, costs about as much as the server.
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::buffer::spare_capacity;
+use rustix::fs::sendfile;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::Duration;
 
 /// Bytes of an answer's head at most.
 pub(super) const HEAD: usize = 4096;
-/// Bytes sent by one call: they stay in the processor's cache between file and socket.
-const SENT: usize = 128 << 10;
+/// Bytes sent by one call at most.
+const SENT: usize = 1 << 20;
 /// Bytes dropped by one call at most.
 pub(super) const DROPPED: usize = 256 << 10;
 /// A server that is silent for so long has failed.
@@ -88,20 +89,16 @@ impl Head {
 }
 
 /// Sends a request with a file as its body.
-pub(super) fn send_file(
-    stream: &mut TcpStream,
-    head: &[u8],
-    file: &mut File,
-    size: u64,
-) -> Result<()> {
+pub(super) fn send_file(stream: &mut TcpStream, head: &[u8], file: &File, size: u64) -> Result<()> {
     stream.write_all(head)?;
-    let mut buffer = vec![0; SENT];
-    let mut rest = size;
-    while rest > 0 {
-        let count = file.read(&mut buffer)?;
-        ensure!(count > 0, "the file is too short");
-        stream.write_all(buffer.get(..count).unwrap_or_default())?;
-        rest = rest.checked_sub(count as u64).context("the file is too long")?;
+    let mut offset = 0;
+    while offset < size {
+        let part = usize::try_from(size - offset)?.min(SENT);
+        match sendfile(&*stream, file, Some(&mut offset), part) {
+            Ok(0) => bail!("the file is too short"),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
