@@ -9,8 +9,8 @@ use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::{Errno, pwritev};
 
-/// Bytes of one write. The page cache takes larger ones in larger pages, and to find room for those
-/// can cost several times as much as the copy.
+/// Bytes of one write. The page cache takes larger ones in larger pages, which on a virtual machine
+/// are more often such as its hypervisor has to give first: several times the cost of the copy.
 const WRITE: usize = 256 << 10;
 
 /// Writes the pieces one after another.
