@@ -29,6 +29,8 @@ pub(crate) async fn commits_wait_for_the_disk_together(place: &Place) {
     let writers = join_all(writers);
     let Some(group) = place.db.group_sync() else {
         writers.await.into_iter().for_each(|done| done.expect("committed"));
+        let after = place.db.counts();
+        assert_eq!((after.commits - before.commits, after.syncs), (64, 0));
         return assert_eq!(names(&place.db, "together %").await.len(), 64);
     };
     // However fast the disk is: its next sync begins when all are waiting for one.
