@@ -255,7 +255,10 @@ async fn saved_on_the_way(place: &Place, parts: usize, pause: Duration) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let whole = (parts * PART) as u64;
-    assert!(seen > 0 && seen <= whole, "{seen} of {whole} in the row while the request still runs");
+    // Of many parts a slow machine may save some before they are many, and then it saves whole ones.
+    let expected = if pause.is_zero() { seen.max(1).next_multiple_of(PART as u64) } else { whole };
+    assert_eq!(seen, expected, "in the row while the request still runs");
+    assert!(seen <= whole, "{seen} of {whole}");
     drop(client);
     let upload = request.await.expect("join").expect("append");
     assert_eq!(upload.received(), whole);
