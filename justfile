@@ -12,9 +12,9 @@ test *arguments:
 check:
     cargo xtask test --only fmt --only check --only clippy
 
-# The end-to-end tests, or one of their stories: `just e2e cancel`.
-e2e story="":
-    cargo xtask test --only tests -p berth-tests {{ if story == "" { "" } else { "--test " + story } }}
+# The end-to-end tests, or those of one noun: `just e2e upload`.
+e2e noun="":
+    cargo xtask test --only tests -p berth-tests {{ if noun == "" { "" } else { "--test " + noun } }}
 
 # A conformance program of the OCI distribution specification, when the machine has one.
 conformance *arguments:

@@ -1,7 +1,7 @@
 //! `cargo xtask conformance`: a conformance program of the OCI distribution specification, as the
 //! machine has one, against a Berth server made for it.
 //!
-//! Our own suite is `tests/e2e/conformance.rs` and needs no such program.
+//! Our own suite is `tests/e2e/conformance` and needs no such program.
 
 use crate::services::Daemon;
 use crate::shell::{find_program, free_port, run as run_command};

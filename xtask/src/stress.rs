@@ -32,8 +32,8 @@ enum Story {
 /// be done within it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let (target, filter) = match options.story {
-        Story::Gc => ("gc", "stress"),
-        Story::Crash => ("crash_uploads", ""),
+        Story::Gc => ("maintenance_task", "gc_stress"),
+        Story::Crash => ("upload", "crash"),
     };
     let filter = options.filter.as_deref().unwrap_or(filter);
     let variables = vec![

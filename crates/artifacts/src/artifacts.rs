@@ -7,9 +7,9 @@ use berth_storage::BlobStore;
 use berth_types::{Clock, Millis};
 
 use crate::cache::Cache;
+use crate::instance_usage::StorageLimits;
 use crate::integrity::Examinations;
 use crate::locks::Locks;
-use crate::quota::StorageLimits;
 use crate::{
     ArtifactError, Blobs, Gc, GcConfig, Instances, Lookups, Maintenance, Manifests, Namespaces,
     PushListener, QuotaDefaults, Quotas, Repositories, Tags, Uploads,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::repos::repository::Repository;
+use berth_metadata::tables::repository::Repository;
 use berth_metadata::{Db, Memory, Stamp, Subject};
 use berth_types::{Digest, Millis, RepoName, Tag};
 

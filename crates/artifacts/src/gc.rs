@@ -3,7 +3,7 @@
 //! Four levels, each fed by the one before: manifests without a tag go by their repository's
 //! policy; links of blobs that no manifest of the repository names; blobs that no repository links;
 //! objects that no blob has. The queue is the column `review_after` of the first three
-//! ([`berth_metadata::repos::collection`]): whatever ends a use, or says to a client that something
+//! ([`berth_metadata::tables::collection`]): whatever ends a use, or says to a client that something
 //! is here, puts the review off for the grace. A decision and what it deletes are one transaction
 //! that holds the rows that the decision rests on; any number of collectors may run.
 
@@ -20,7 +20,7 @@ mod report;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use berth_metadata::repos::{collection, maintenance_task};
+use berth_metadata::tables::{gc, maintenance_task};
 use berth_types::Millis;
 
 pub use self::audit::GcAudit;
@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
         let pause = self.artifacts.gc.upload_pause;
         let before = self.until - config::millis(pause);
         let mut session = self.artifacts.db.read().await?;
-        let mut stale = collection::count_stale_uploads(&mut session, before).await?;
+        let mut stale = gc::count_stale_uploads(&mut session, before).await?;
         drop(session);
         while stale > 0 {
             self.check()?;

@@ -1,6 +1,6 @@
 //! Which repositories have a blob: asked before a mount whose client names no source.
 
-use berth_metadata::repos::blob_holder;
+use berth_metadata::tables::blob_holder;
 use berth_types::Digest;
 
 use crate::{ArtifactError, BlobHolder, Blobs};

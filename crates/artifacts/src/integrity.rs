@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::repos::{blob, scrub};
+use berth_metadata::tables::{blob, scrub};
 use berth_storage::{ByteStream, FileRange, ObjectStat, StorageError, StorageErrorKind};
 use berth_types::Hasher;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::locks::Locks;
 use crate::scrub::Throttle;
-use crate::uploads::on_its_own;
+use crate::upload::on_its_own;
 use crate::{ArtifactError, Artifacts, Blob};
 
 /// Suspect blobs that are hashed at the same time, so that readers of a store that was restored

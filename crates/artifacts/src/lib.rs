@@ -10,49 +10,51 @@
 //! Entry points: [`Artifacts`] and its services, [`PushListener`], [`ArtifactError`].
 
 mod artifacts;
-mod blobs;
+mod blob;
 mod cache;
 mod derived;
 mod error;
 mod gc;
 mod holders;
 mod ingest;
-mod instances;
+mod instance;
+mod instance_usage;
 mod integrity;
 mod listener;
 mod locks;
-mod lookups;
-mod maintenance;
-mod manifests;
-mod namespaces;
-mod quota;
-mod repositories;
+mod lookup;
+mod maintenance_task;
+mod manifest;
+mod namespace;
+mod repository;
 mod scrub;
-mod tags;
-mod uploads;
+mod tag;
+mod upload;
 mod visibility;
 
 pub use artifacts::{Artifacts, Limits};
-pub use berth_metadata::repos::blob::Blob;
-pub use berth_metadata::repos::blob_holder::BlobHolder;
-pub use berth_metadata::repos::instance::Instance;
-pub use berth_metadata::repos::namespace::{Namespace, NamespaceFilter};
-pub use berth_metadata::repos::repository::{Repository, RepositoryFilter};
-pub use blobs::Blobs;
+pub use berth_metadata::tables::blob::Blob;
+pub use berth_metadata::tables::blob_holder::BlobHolder;
+pub use berth_metadata::tables::instance::Instance;
+pub use berth_metadata::tables::namespace::{Namespace, NamespaceFilter};
+pub use berth_metadata::tables::repository::{Repository, RepositoryFilter};
+pub use blob::Blobs;
 pub use derived::is_derived_tag;
 pub use error::{ArtifactError, ArtifactErrorKind};
 pub use gc::{Collector, Gc, GcAudit, GcConfig, GcItem, GcReport, GcStage, GcWatch};
-pub use instances::Instances;
+pub use instance::Instances;
+pub use instance_usage::{
+    InstanceUsage, Measure, QuotaChange, QuotaChanges, QuotaDefaults, Quotas,
+};
 pub use listener::{PushListener, TagPush};
-pub use lookups::{InRepository, Lookups, Promise};
-pub use maintenance::{Maintenance, MaintenanceError, MaintenanceKind, MaintenanceTask};
-pub use manifests::{
+pub use lookup::{InRepository, Lookups, Promise};
+pub use maintenance_task::{Maintenance, MaintenanceError, MaintenanceKind, MaintenanceTask};
+pub use manifest::{
     Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage, StoredManifest,
 };
-pub use namespaces::{NamespaceChanges, Namespaces, NewNamespace};
-pub use quota::{InstanceUsage, Measure, QuotaChange, QuotaChanges, QuotaDefaults, Quotas};
-pub use repositories::{NewRepository, Repositories, RepositoryChanges};
+pub use namespace::{NamespaceChanges, Namespaces, NewNamespace};
+pub use repository::{NewRepository, Repositories, RepositoryChanges};
 pub use scrub::{BlobSource, Repair, Scrub, ScrubProgress, ScrubReport, ScrubWatch};
-pub use tags::{TagInfo, Tags};
-pub use uploads::{Upload, Uploads};
+pub use tag::{TagInfo, Tags};
+pub use upload::{Upload, Uploads};
 pub use visibility::RepoType;

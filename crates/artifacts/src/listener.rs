@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use berth_metadata::Session;
-use berth_metadata::repos::namespace::Namespace;
-use berth_metadata::repos::repository::Repository;
+use berth_metadata::tables::namespace::Namespace;
+use berth_metadata::tables::repository::Repository;
 use berth_types::{Digest, Tag};
 
 use crate::ArtifactError;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use berth_metadata::Change;
-use berth_metadata::repos::{blob, scrub, setting};
+use berth_metadata::tables::{blob, scrub, setting};
 use berth_storage::ObjectStat;
 use berth_types::Digest;
 use serde::{Deserialize, Serialize};

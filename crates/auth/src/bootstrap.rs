@@ -1,6 +1,6 @@
 //! The first start: account, root access key and default instance, made once.
 
-use berth_metadata::repos::{access_key, account, instance, setting};
+use berth_metadata::tables::{access_key, account, instance, setting};
 use berth_metadata::{Db, DbError, DbErrorKind, Session};
 use berth_types::{Clock, Millis, Secret, id};
 use rand::Rng as _;

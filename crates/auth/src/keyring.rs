@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::repos::access_key;
+use berth_metadata::tables::access_key;
 use berth_metadata::{Db, Memory, Subject};
 use berth_types::Secret;
 

@@ -8,6 +8,7 @@
 //! first start, [`signature::acs3::sign`] for clients.
 
 pub mod access;
+mod authorization_token;
 pub mod bootstrap;
 pub mod encoding;
 mod error;
@@ -17,10 +18,10 @@ mod nonce;
 mod rate;
 mod service;
 pub mod signature;
-mod temp_password;
 mod token;
 
 pub use access::{Access, Denied};
+pub use authorization_token::{TEMP_USERNAME, TempPassword};
 pub use bootstrap::{Bootstrap, BootstrapConfig, RootCredentials};
 pub use error::{AuthError, LoginError, TokenError, VerifyError};
 pub use keyring::{AccessKey, KeyStatus, Keyring};
@@ -28,5 +29,4 @@ pub use master_key::{MasterKey, MasterKeyError};
 pub use nonce::{NonceCache, NonceOutcome};
 pub use rate::{RateLimit, Rates, SecretRefused, Throttled};
 pub use service::{Auth, AuthConfig};
-pub use temp_password::{TEMP_USERNAME, TempPassword};
 pub use token::{Caller, Grant, IssuedToken, TokenClaims, service_name};

@@ -7,13 +7,13 @@ use berth_metadata::Db;
 use berth_types::{Clock, Ctx, Identity, Millis, Secret};
 
 use crate::access::{Access, Denied, authorize};
+use crate::authorization_token::{TEMP_USERNAME, TempPassword};
 use crate::error::{AuthError, LoginError, TokenError, VerifyError};
 use crate::keyring::{AccessKey, KeyStatus, Keyring};
 use crate::master_key::MasterKey;
 use crate::nonce::{NonceCache, NonceOutcome};
 use crate::rate::{RateLimit, Rates, Throttled};
 use crate::signature::{MAX_SKEW, SignedRequest, parse};
-use crate::temp_password::{TEMP_USERNAME, TempPassword};
 use crate::token::{Caller, Grant, IssuedToken, Tokens};
 
 /// What can be configured about authentication.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use berth_artifacts::PushOptions;
 use berth_formats::overlaybd::{Algorithm, Cancel, Limits, Options};
 use berth_metadata::Session;
-use berth_metadata::repos::{build_task, manifest, repository, tag};
+use berth_metadata::tables::{artifact_build_task, manifest, repository, tag};
 use berth_tasks::{Handler, StopReason, TaskFailure, TaskHandle};
 use berth_types::{Ctx, Digest, Reference, Tag};
 use bytes::Bytes;
@@ -233,7 +233,8 @@ impl Build<'_> {
             .map_err(push_failure)?;
         let size = i64::try_from(converted.size).unwrap_or(i64::MAX);
         let layers = i64::try_from(converted.layer_count).unwrap_or(i64::MAX);
-        build_task::set_target(&mut session, task.id(), &root.digest, size, layers).await?;
+        artifact_build_task::set_target(&mut session, task.id(), &root.digest, size, layers)
+            .await?;
         task.log("Build Success").await;
         task.complete(session).await
     }

@@ -8,6 +8,8 @@
 //! Entry points: [`Builder`] for the server, [`image::convert_image`] for the
 //! command line, which run the same code without a server.
 
+mod artifact_build_rule;
+mod artifact_build_task;
 mod builder;
 pub mod chain;
 mod config;
@@ -16,18 +18,16 @@ mod handler;
 pub mod image;
 mod parameters;
 pub mod plan;
-mod rules;
 mod scratch;
 mod source;
 mod store;
 pub mod target;
-mod tasks;
 mod trigger;
 
+pub use artifact_build_rule::{ARTIFACT_TYPE, BuildRule, NewRule, RuleKey, SCOPE_REPOSITORY};
+pub use artifact_build_task::{ArtifactView, BuildStatus, BuildTaskView, NewBuildTask, TaskFilter};
 pub use builder::Builder;
 pub use config::BuildConfig;
 pub use error::{BuildError, BuildErrorKind};
 pub use parameters::{BuildType, Parameters};
-pub use rules::{ARTIFACT_TYPE, BuildRule, NewRule, RuleKey, SCOPE_REPOSITORY};
 pub use scratch::Scratch;
-pub use tasks::{ArtifactView, BuildStatus, BuildTaskView, NewBuildTask, TaskFilter};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use berth_artifacts::{ArtifactError, Repository};
-use berth_metadata::repos::{blob, converted_layer, manifest};
+use berth_metadata::tables::{blob, converted_layer, manifest};
 use berth_oci::{Descriptor, MAX_CONFIG_BYTES};
 use berth_tasks::{TaskFailure, TaskHandle};
 use berth_types::{Ctx, Digest};

@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 use berth_artifacts::{ArtifactError, PushListener, TagPush, is_derived_tag};
 use berth_metadata::Session;
-use berth_metadata::repos::namespace::Namespace;
-use berth_metadata::repos::repository::Repository;
-use berth_metadata::repos::{build_rule, manifest};
+use berth_metadata::tables::namespace::Namespace;
+use berth_metadata::tables::repository::Repository;
+use berth_metadata::tables::{artifact_build_rule, manifest};
 
+use crate::artifact_build_rule::{ARTIFACT_TYPE, SCOPE_REPOSITORY, insert_rule};
+use crate::artifact_build_task::{BuildRequest, enqueue};
 use crate::builder::Builder;
 use crate::error::BuildError;
 use crate::parameters::Parameters;
 use crate::plan;
-use crate::rules::{ARTIFACT_TYPE, SCOPE_REPOSITORY, insert_rule};
-use crate::tasks::{BuildRequest, enqueue};
 
 #[async_trait]
 impl PushListener for Builder {
@@ -22,7 +22,8 @@ impl PushListener for Builder {
         }
         let repo_id = &push.repository.repo_id;
         let rule =
-            build_rule::find_by_scope(session, SCOPE_REPOSITORY, repo_id, ARTIFACT_TYPE).await?;
+            artifact_build_rule::find_by_scope(session, SCOPE_REPOSITORY, repo_id, ARTIFACT_TYPE)
+                .await?;
         let Some(rule) = rule else { return Ok(()) };
         let Some(manifest) = manifest::find(session, repo_id, &push.digest).await? else {
             return Ok(());

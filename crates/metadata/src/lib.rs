@@ -4,7 +4,7 @@
 //! images, HTTP or tasks beyond their rows: it stores nouns, others give them meaning.
 //!
 //! Entry points: [`Db::open`], [`Db::read`], [`Db::begin`], [`Session`], [`args!`], and one module per
-//! noun in [`repos`]. A statement is one `const` text for both engines, listed in its module's
+//! noun in [`tables`]. A statement is one `const` text for both engines, listed in its module's
 //! `STATEMENTS`, and [`statements`] hands all of them to the test that prepares each one.
 //!
 //! What a transaction changes it says with [`Session::touch`], so that [`Memory`] can remember rows
@@ -20,10 +20,10 @@ mod migrations;
 mod notify;
 mod open;
 mod page;
-pub mod repos;
 mod row;
 mod session;
 pub mod statements;
+pub mod tables;
 mod value;
 
 pub use changes::{Change, Stamp, Subject};

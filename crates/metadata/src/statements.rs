@@ -1,55 +1,55 @@
 //! Every statement of every module, so that a test can prepare each on both engines.
 
-use crate::{Engine, repos};
+use crate::{Engine, tables};
 
 /// Module name and its statements that both engines know.
 pub const COMMON: &[(&str, &[&str])] = &[
-    ("access_key", repos::access_key::STATEMENTS),
-    ("account", repos::account::STATEMENTS),
-    ("blob", repos::blob::STATEMENTS),
-    ("blob_holder", repos::blob_holder::STATEMENTS),
-    ("build_rule", repos::build_rule::STATEMENTS),
-    ("build_task", repos::build_task::STATEMENTS),
-    ("collection", repos::collection::STATEMENTS),
-    ("collection_audit", repos::collection_audit::STATEMENTS),
-    ("converted_layer", repos::converted_layer::STATEMENTS),
-    ("instance", repos::instance::STATEMENTS),
-    ("lookup", repos::lookup::STATEMENTS),
-    ("maintenance_task", repos::maintenance_task::STATEMENTS),
-    ("manifest", repos::manifest::STATEMENTS),
-    ("namespace", repos::namespace::STATEMENTS),
-    ("object_removal", repos::object_removal::STATEMENTS),
-    ("referrer", repos::referrer::STATEMENTS),
-    ("repository", repos::repository::STATEMENTS),
-    ("schedule", repos::schedule::STATEMENTS),
-    ("scrub", repos::scrub::STATEMENTS),
-    ("setting", repos::setting::STATEMENTS),
-    ("subscription_result", repos::subscription_result::STATEMENTS),
-    ("subscription_rule", repos::subscription_rule::STATEMENTS),
-    ("subscription_task", repos::subscription_task::STATEMENTS),
-    ("tag", repos::tag::STATEMENTS),
-    ("task", repos::task::STATEMENTS),
-    ("task_log", repos::task_log::STATEMENTS),
-    ("upload", repos::upload::STATEMENTS),
-    ("usage", repos::usage::STATEMENTS),
+    ("access_key", tables::access_key::STATEMENTS),
+    ("account", tables::account::STATEMENTS),
+    ("blob", tables::blob::STATEMENTS),
+    ("blob_holder", tables::blob_holder::STATEMENTS),
+    ("artifact_build_rule", tables::artifact_build_rule::STATEMENTS),
+    ("artifact_build_task", tables::artifact_build_task::STATEMENTS),
+    ("gc", tables::gc::STATEMENTS),
+    ("gc_audit", tables::gc_audit::STATEMENTS),
+    ("converted_layer", tables::converted_layer::STATEMENTS),
+    ("instance", tables::instance::STATEMENTS),
+    ("lookup", tables::lookup::STATEMENTS),
+    ("maintenance_task", tables::maintenance_task::STATEMENTS),
+    ("manifest", tables::manifest::STATEMENTS),
+    ("namespace", tables::namespace::STATEMENTS),
+    ("object_removal", tables::object_removal::STATEMENTS),
+    ("referrer", tables::referrer::STATEMENTS),
+    ("repository", tables::repository::STATEMENTS),
+    ("schedule", tables::schedule::STATEMENTS),
+    ("scrub", tables::scrub::STATEMENTS),
+    ("setting", tables::setting::STATEMENTS),
+    ("artifact_subscription_result", tables::artifact_subscription_result::STATEMENTS),
+    ("artifact_subscription_rule", tables::artifact_subscription_rule::STATEMENTS),
+    ("artifact_subscription_task", tables::artifact_subscription_task::STATEMENTS),
+    ("tag", tables::tag::STATEMENTS),
+    ("task", tables::task::STATEMENTS),
+    ("task_log", tables::task_log::STATEMENTS),
+    ("upload", tables::upload::STATEMENTS),
+    ("instance_usage", tables::instance_usage::STATEMENTS),
 ];
 
 /// What only SQLite is asked.
 pub const SQLITE: &[(&str, &[&str])] = &[
-    ("collection", repos::collection::SQLITE_STATEMENTS),
-    ("task", repos::task::SQLITE_STATEMENTS),
-    ("usage", repos::usage::SQLITE_STATEMENTS),
+    ("gc", tables::gc::SQLITE_STATEMENTS),
+    ("task", tables::task::SQLITE_STATEMENTS),
+    ("instance_usage", tables::instance_usage::SQLITE_STATEMENTS),
 ];
 
 /// What only PostgreSQL knows.
 pub const POSTGRES: &[(&str, &[&str])] = &[
-    ("instance", repos::instance::POSTGRES_STATEMENTS),
-    ("blob", repos::blob::POSTGRES_STATEMENTS),
-    ("collection", repos::collection::POSTGRES_STATEMENTS),
-    ("object_removal", repos::object_removal::POSTGRES_STATEMENTS),
-    ("repository", repos::repository::POSTGRES_STATEMENTS),
-    ("task", repos::task::POSTGRES_STATEMENTS),
-    ("usage", repos::usage::POSTGRES_STATEMENTS),
+    ("instance", tables::instance::POSTGRES_STATEMENTS),
+    ("blob", tables::blob::POSTGRES_STATEMENTS),
+    ("gc", tables::gc::POSTGRES_STATEMENTS),
+    ("object_removal", tables::object_removal::POSTGRES_STATEMENTS),
+    ("repository", tables::repository::POSTGRES_STATEMENTS),
+    ("task", tables::task::POSTGRES_STATEMENTS),
+    ("instance_usage", tables::instance_usage::POSTGRES_STATEMENTS),
 ];
 
 /// Every statement that the engine runs, with the name of its module.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use berth_artifacts::{PushOptions, Repository};
-use berth_metadata::repos::subscription_result::{self, Outcome};
-use berth_metadata::repos::tag;
+use berth_metadata::tables::artifact_subscription_result::{self, Outcome};
+use berth_metadata::tables::tag;
 use berth_oci::ManifestView;
 use berth_oci::client::RegistryClient;
 use berth_tasks::{TASKS_CHANNEL, TaskFailure, TaskHandle};
@@ -18,9 +18,9 @@ use berth_types::{Ctx, Digest, Platform, Reference, Tag};
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
+use crate::artifact_subscription_rule::SubscriptionRule;
 use crate::pattern::TagPattern;
 use crate::provider::source_repository;
-use crate::rules::SubscriptionRule;
 use crate::subscription::Subscription;
 use failure::CopyFailure;
 
@@ -128,7 +128,8 @@ impl CopyRun {
             Err(CopyFailure::Fault(reason)) if !self.last_attempt => {
                 self.task.log(format!("{tag}: {reason}; it is tried again")).await;
                 let mut session = self.task.fenced().await?;
-                subscription_result::postpone(&mut session, self.task.id(), tag, &reason).await?;
+                artifact_subscription_result::postpone(&mut session, self.task.id(), tag, &reason)
+                    .await?;
                 session.commit().await?;
                 Ok(TagEnd::Waits(format!("{tag}: {reason}")))
             }
@@ -162,7 +163,7 @@ impl CopyRun {
         }
         let mut session = self.task.fenced().await?;
         let now = self.subscription.now();
-        subscription_result::start(&mut session, self.task.id(), tag, now).await?;
+        artifact_subscription_result::start(&mut session, self.task.id(), tag, now).await?;
         session.commit().await?;
         let source = self.source_manifest(tag, at_source).await?;
         let ready = self.fetch(source).await?;
@@ -202,7 +203,7 @@ impl CopyRun {
             digest: Some(pushed.digest.clone()),
         };
         let (task_id, now) = (self.task.id(), self.subscription.now());
-        subscription_result::complete(&mut session, task_id, tag, &outcome, now).await?;
+        artifact_subscription_result::complete(&mut session, task_id, tag, &outcome, now).await?;
         session.commit().await?;
         // The push may have started builds.
         self.subscription.db().notify(TASKS_CHANNEL);
@@ -230,7 +231,7 @@ impl CopyRun {
         let outcome = Outcome { success, message: message.to_owned(), digest: digest.cloned() };
         let mut session = self.task.fenced().await?;
         let (task_id, now) = (self.task.id(), self.subscription.now());
-        subscription_result::complete(&mut session, task_id, tag, &outcome, now).await?;
+        artifact_subscription_result::complete(&mut session, task_id, tag, &outcome, now).await?;
         session.commit().await?;
         Ok(())
     }

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use berth_metadata::repos::subscription_result::SubscriptionResult;
-use berth_metadata::repos::{instance, repository, subscription_result, subscription_task};
+use berth_metadata::tables::artifact_subscription_result::SubscriptionResult;
+use berth_metadata::tables::{
+    artifact_subscription_result, artifact_subscription_task, instance, repository,
+};
 use berth_metadata::{DbError, Session};
 use berth_tasks::{End, Handler, TaskFailure, TaskHandle, TaskRow};
 use berth_types::{Ctx, Digest, Platform, RepoName, Tag};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
+use crate::artifact_subscription_rule::SubscriptionRule;
+use crate::artifact_subscription_task::{SubscriptionPayload, end_rows};
 use crate::copy::{CopyRun, TagEnd};
 use crate::pattern::TagPattern;
 use crate::plan::{self, Plan};
-use crate::rules::SubscriptionRule;
 use crate::subscription::Subscription;
 use crate::summary;
-use crate::tasks::{SubscriptionPayload, end_rows};
 
 /// The kind of subscription tasks in the task engine.
 pub(crate) const KIND: &str = "subscription";
@@ -104,7 +106,7 @@ impl SubscriptionHandler {
     async fn prepare(&self, task: &TaskHandle, last_attempt: bool) -> Result<CopyRun, TaskFailure> {
         let permanent = |reason: String| TaskFailure::Permanent(reason);
         let mut session = self.subscription.db().read().await?;
-        let row = subscription_task::find_by_id(&mut session, task.id()).await?;
+        let row = artifact_subscription_task::find_by_id(&mut session, task.id()).await?;
         let row = row.ok_or_else(|| permanent("the task has no row".to_owned()))?;
         let rule: SubscriptionRule = serde_json::from_str(&row.task.rule)
             .map_err(|error| permanent(format!("the task's rule: {error}")))?;
@@ -142,17 +144,17 @@ impl SubscriptionHandler {
         task: &TaskHandle,
     ) -> Result<Option<Vec<SubscriptionResult>>, TaskFailure> {
         let mut session = self.subscription.db().read().await?;
-        let row = subscription_task::find_by_id(&mut session, task.id()).await?;
+        let row = artifact_subscription_task::find_by_id(&mut session, task.id()).await?;
         if row.is_none_or(|row| row.tag_subscription_count.is_none()) {
             return Ok(None);
         }
-        Ok(Some(subscription_result::all(&mut session, task.id()).await?))
+        Ok(Some(artifact_subscription_result::all(&mut session, task.id()).await?))
     }
 
     /// Every row is completed: the run's end follows from them.
     async fn conclude(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
         let mut session = task.fenced().await?;
-        let rows = subscription_result::all(&mut session, task.id()).await?;
+        let rows = artifact_subscription_result::all(&mut session, task.id()).await?;
         let failures: Vec<(String, String)> = rows
             .iter()
             .filter(|row| row.result.as_deref() != Some("SUCCESS"))
@@ -161,7 +163,13 @@ impl SubscriptionHandler {
         if !failures.is_empty() {
             return Err(TaskFailure::Permanent(summary::failed(rows.len(), &failures)));
         }
-        subscription_task::set_result(&mut session, task.id(), "SUCCESS", summary::SUCCESS).await?;
+        artifact_subscription_task::set_result(
+            &mut session,
+            task.id(),
+            "SUCCESS",
+            summary::SUCCESS,
+        )
+        .await?;
         task.log(format!("done: {} tags", rows.len())).await;
         task.complete(session).await?;
         metrics::counter!("berth_subscription_tasks_total", "result" => "success").increment(1);

@@ -9,6 +9,8 @@
 //! Entry points: [`Subscription`], which serves rules and tasks, runs them
 //! ([`Subscription::handlers`]) and fires their schedules (`impl berth_tasks::Fire`).
 
+mod artifact_subscription_rule;
+mod artifact_subscription_task;
 mod config;
 mod copy;
 mod error;
@@ -18,18 +20,16 @@ mod pattern;
 mod plan;
 mod platforms;
 mod provider;
-mod rules;
 mod schedule;
 mod select;
 mod source;
 mod subscription;
 mod summary;
-mod tasks;
 mod validate;
 
+pub use artifact_subscription_rule::{NewSubscriptionRule, RuleChanges, SubscriptionRule};
+pub use artifact_subscription_task::{ResultRow, SubscriptionStatus, SubscriptionTaskView};
 pub use config::{ProviderConfig, SubscriptionConfig, SubscriptionLimits};
 pub use error::{SubscriptionError, SubscriptionErrorKind};
-pub use rules::{NewSubscriptionRule, RuleChanges, SubscriptionRule};
 pub use schedule::SCHEDULE_KIND;
 pub use subscription::Subscription;
-pub use tasks::{ResultRow, SubscriptionStatus, SubscriptionTaskView};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use berth_metadata::repos::subscription_result::{self, SubscriptionResult};
-use berth_metadata::repos::subscription_task;
+use berth_metadata::tables::artifact_subscription_result::{self, SubscriptionResult};
+use berth_metadata::tables::artifact_subscription_task;
 use berth_oci::client::{ClientError, ClientErrorKind};
 use berth_oci::{ConfigView, Descriptor, MAX_CONFIG_BYTES, ManifestView, media_type};
 use berth_tasks::TaskFailure;
@@ -73,11 +73,11 @@ async fn record(
     let task_id = run.task.id();
     let mut session = run.task.fenced().await?;
     let selected = number(tags.len());
-    subscription_task::set_counts(&mut session, task_id, number(listed), selected).await?;
+    artifact_subscription_task::set_counts(&mut session, task_id, number(listed), selected).await?;
     for (position, tag) in tags.iter().enumerate() {
-        subscription_result::insert(&mut session, task_id, tag, number(position)).await?;
+        artifact_subscription_result::insert(&mut session, task_id, tag, number(position)).await?;
     }
-    let rows = subscription_result::all(&mut session, task_id).await?;
+    let rows = artifact_subscription_result::all(&mut session, task_id).await?;
     session.commit().await?;
     Ok(rows)
 }

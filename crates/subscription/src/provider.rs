@@ -2,8 +2,8 @@
 
 use berth_oci::client::{ClientConfig, ClientError, Credentials, RegistryClient};
 
+use crate::artifact_subscription_rule::SubscriptionRule;
 use crate::config::{ProviderConfig, SubscriptionConfig};
-use crate::rules::SubscriptionRule;
 
 /// Docker Hub keeps its official images there.
 const DOCKER_HUB_NAMESPACE: &str = "library";

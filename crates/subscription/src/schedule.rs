@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use berth_metadata::Session;
-use berth_metadata::repos::schedule::Schedule;
-use berth_metadata::repos::{schedule, subscription_rule};
+use berth_metadata::tables::schedule::Schedule;
+use berth_metadata::tables::{artifact_subscription_rule, schedule};
 use berth_tasks::{Fire, TaskError};
 use berth_types::Millis;
 
+use crate::artifact_subscription_rule as rules;
+use crate::artifact_subscription_task::TaskType;
 use crate::error::SubscriptionError;
-use crate::rules;
 use crate::subscription::Subscription;
-use crate::tasks::TaskType;
 
 /// The kind of schedule that [`Subscription`] fires.
 pub const SCHEDULE_KIND: &str = "subscription";
@@ -37,7 +37,8 @@ impl Fire for Subscription {
         if due.kind != SCHEDULE_KIND {
             return Ok(());
         }
-        let Some(row) = subscription_rule::find_by_id(session, &due.schedule_id).await? else {
+        let Some(row) = artifact_subscription_rule::find_by_id(session, &due.schedule_id).await?
+        else {
             schedule::remove(session, &due.schedule_id).await?;
             return Ok(());
         };

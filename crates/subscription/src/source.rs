@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use berth_artifacts::{BlobSource, Repair, Repository};
 use berth_metadata::DbError;
-use berth_metadata::repos::{subscription_rule, subscription_task};
+use berth_metadata::tables::{artifact_subscription_rule, artifact_subscription_task};
 use berth_oci::Descriptor;
 
+use crate::artifact_subscription_rule::{SubscriptionRule, read};
 use crate::provider;
-use crate::rules::{SubscriptionRule, read};
 use crate::subscription::Subscription;
 
 /// Rules and runs of a repository that are looked at.
@@ -51,7 +51,7 @@ impl Subscription {
         let mut rules = Vec::new();
         for repository in repositories {
             let Repository { instance_id, namespace_name, name, .. } = repository;
-            let now = subscription_rule::of_target(
+            let now = artifact_subscription_rule::of_target(
                 &mut session,
                 instance_id,
                 namespace_name,
@@ -59,7 +59,7 @@ impl Subscription {
                 MOST_RULES,
             );
             rules.extend(now.await?.into_iter().filter_map(|row| read(row).ok()));
-            let past = subscription_task::rules_of_target(
+            let past = artifact_subscription_task::rules_of_target(
                 &mut session,
                 instance_id,
                 namespace_name,

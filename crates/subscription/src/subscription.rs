@@ -9,10 +9,10 @@ use berth_oci::client::{ClientError, RegistryClient};
 use berth_tasks::Handler;
 use berth_types::{Digest, Millis};
 
+use crate::artifact_subscription_rule::SubscriptionRule;
 use crate::config::SubscriptionConfig;
 use crate::handler::SubscriptionHandler;
 use crate::provider;
-use crate::rules::SubscriptionRule;
 
 /// Remembered creation times; beyond that they are forgotten all at once.
 const MAX_DATES: usize = 100_000;

@@ -2,11 +2,11 @@
 
 use berth_types::{Platform, RepoName};
 
+use crate::artifact_subscription_rule::SubscriptionRule;
 use crate::config::SubscriptionConfig;
 use crate::error::SubscriptionError;
 use crate::pattern::TagPattern;
 use crate::provider::{Provider, domain_of, source_repository};
-use crate::rules::SubscriptionRule;
 
 /// Most platforms of one rule.
 const MAX_PLATFORMS: usize = 20;

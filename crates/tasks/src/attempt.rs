@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use berth_metadata::repos::task;
+use berth_metadata::tables::task;
 use berth_metadata::{Db, DbError};
 use berth_types::{Clock, Millis};
 use tokio::sync::Notify;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::repos::task;
+use berth_metadata::tables::task;
 use berth_metadata::{DbError, Session};
 use berth_types::Millis;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_metadata::Session;
-use berth_metadata::repos::task;
+use berth_metadata::tables::task;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;

@@ -29,7 +29,7 @@ mod schedule;
 mod supervise;
 mod watch;
 
-pub use berth_metadata::repos::task::{Task as TaskRow, TaskState};
+pub use berth_metadata::tables::task::{Task as TaskRow, TaskState};
 pub use error::{TaskError, TaskErrorKind};
 pub use handle::{StopReason, TaskHandle};
 pub use handler::{End, Handler, TaskFailure};

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use berth_metadata::repos::{task, task_log};
+use berth_metadata::tables::{task, task_log};
 use berth_metadata::{DbError, Session};
 use berth_types::Millis;
 

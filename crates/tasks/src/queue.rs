@@ -1,6 +1,6 @@
 //! Putting tasks in, asking about them, cancelling them.
 
-use berth_metadata::repos::{task, task_log};
+use berth_metadata::tables::{task, task_log};
 use berth_metadata::{Db, Page, Session};
 use berth_types::Millis;
 use serde_json::Value;

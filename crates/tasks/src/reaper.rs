@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_metadata::DbError;
-use berth_metadata::repos::task;
+use berth_metadata::tables::task;
 
 use crate::end::{Verdict, record, write};
 use crate::runner::Shared;

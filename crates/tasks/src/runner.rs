@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::repos::task;
+use berth_metadata::tables::task;
 use berth_metadata::{Db, DbError};
 use berth_types::{Clock, id};
 use tokio::task::JoinSet;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use berth_metadata::repos::schedule;
+use berth_metadata::tables::schedule;
 use berth_metadata::{Db, DbError, Session};
 use berth_types::{Clock, Millis};
 use tokio_util::sync::CancellationToken;

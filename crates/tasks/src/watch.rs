@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use berth_metadata::DbError;
-use berth_metadata::repos::task;
+use berth_metadata::tables::task;
 
 use crate::CANCEL_CHANNEL;
 use crate::attempt::Attempt;

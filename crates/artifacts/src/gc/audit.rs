@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use berth_metadata::Session;
-use berth_metadata::repos::collection_audit::{self as books, Missing};
-use berth_metadata::repos::{blob, manifest, object_removal};
+use berth_metadata::tables::gc_audit::{self as books, Missing};
+use berth_metadata::tables::{blob, manifest, object_removal};
 use berth_oci::ManifestView;
 use futures::TryStreamExt as _;
 

@@ -1,8 +1,8 @@
 //! The third level: blobs that no repository has.
 
 use berth_metadata::Session;
-use berth_metadata::repos::collection::{self, DueBlob, Hold};
-use berth_metadata::repos::{blob, object_removal};
+use berth_metadata::tables::gc::{self, DueBlob, Hold};
+use berth_metadata::tables::{blob, object_removal};
 use berth_types::{Digest, Millis};
 
 use super::{BATCH, Gc, GcItem, GcStage, Run, config, is_full};
@@ -21,13 +21,12 @@ impl Run<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), ArtifactError> {
         let mut after: Option<DueBlob> = None;
         let mut session = self.artifacts.db.read().await?;
-        let waits = collection::due_blobs(&mut session, self.until, None, 1, Hold::No).await?;
+        let waits = gc::due_blobs(&mut session, self.until, None, 1, Hold::No).await?;
         drop(session);
         while !waits.is_empty() {
             self.check()?;
             let mut session = self.artifacts.db.begin().await?;
-            let due =
-                collection::due_blobs(&mut session, self.until, after.as_ref(), BATCH, Hold::Yes);
+            let due = gc::due_blobs(&mut session, self.until, after.as_ref(), BATCH, Hold::Yes);
             let due = due.await?;
             let mut gone = Vec::new();
             for found in &due {
@@ -67,15 +66,15 @@ impl Artifacts {
     ) -> Result<bool, ArtifactError> {
         let digest = &found.digest;
         match self.judge(session, digest, now).await? {
-            Verdict::Used => collection::keep_blob(session, digest, None).await?,
-            Verdict::Later(time) => collection::keep_blob(session, digest, Some(time)).await?,
+            Verdict::Used => gc::keep_blob(session, digest, None).await?,
+            Verdict::Later(time) => gc::keep_blob(session, digest, Some(time)).await?,
             Verdict::Unused => {
                 let stale = now.saturating_sub(self.layer_cache());
-                collection::forget_layers(session, digest, stale).await?;
+                gc::forget_layers(session, digest, stale).await?;
                 // A build may have taken the layer since it was judged.
-                if let Some(used_at) = collection::layer_used_at(session, digest).await? {
+                if let Some(used_at) = gc::layer_used_at(session, digest).await? {
                     let time = used_at.saturating_add(self.layer_cache());
-                    collection::keep_blob(session, digest, Some(time)).await?;
+                    gc::keep_blob(session, digest, Some(time)).await?;
                     return Ok(false);
                 }
                 object_removal::insert(session, &found.storage_key, self.now()).await?;
@@ -98,7 +97,7 @@ impl Artifacts {
         now: Millis,
     ) -> Result<Verdict, ArtifactError> {
         // Asked after the row is held: no link can come any more.
-        if collection::is_linked_anywhere(session, digest).await? {
+        if gc::is_linked_anywhere(session, digest).await? {
             return Ok(Verdict::Used);
         }
         self.judge_layer(session, digest, now).await
@@ -111,7 +110,7 @@ impl Artifacts {
         digest: &Digest,
         now: Millis,
     ) -> Result<Verdict, ArtifactError> {
-        let used_at = collection::layer_used_at(session, digest).await?;
+        let used_at = gc::layer_used_at(session, digest).await?;
         let time = used_at.map(|used_at| used_at.saturating_add(self.layer_cache()));
         Ok(match time {
             Some(time) if time > now => Verdict::Later(time),
@@ -129,8 +128,8 @@ impl Gc<'_> {
     pub async fn discard(&self, digest: &Digest) -> Result<(), ArtifactError> {
         let mut session = self.0.db.begin().await?;
         let Some(found) = blob::lock(&mut session, digest).await? else { return Ok(()) };
-        if collection::is_linked_anywhere(&mut session, digest).await?
-            || collection::layer_used_at(&mut session, digest).await?.is_some()
+        if gc::is_linked_anywhere(&mut session, digest).await?
+            || gc::layer_used_at(&mut session, digest).await?.is_some()
         {
             return Ok(());
         }

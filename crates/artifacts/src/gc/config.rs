@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_metadata::repos::repository::Repository;
+use berth_metadata::tables::repository::Repository;
 use berth_types::Millis;
 
 use crate::Artifacts;

@@ -1,7 +1,7 @@
 //! The second level: blobs of a repository that none of its manifests names.
 
-use berth_metadata::repos::collection::{self, Hold};
-use berth_metadata::repos::{blob, repository};
+use berth_metadata::tables::gc::{self, Hold};
+use berth_metadata::tables::{blob, repository};
 use berth_types::Digest;
 
 use super::{BATCH, GcItem, GcStage, Run, is_full};
@@ -12,7 +12,7 @@ impl Run<'_> {
         let mut after = String::new();
         loop {
             let mut session = self.artifacts.db.read().await?;
-            let found = collection::link_repositories(&mut session, self.until, &after, BATCH);
+            let found = gc::link_repositories(&mut session, self.until, &after, BATCH);
             let found = found.await?;
             drop(session);
             let Some(last) = found.last() else { break };
@@ -34,13 +34,12 @@ impl Run<'_> {
             let Some(row) = repository::lock(&mut session, repo_id).await? else { return Ok(()) };
             let cursor = after.as_ref().map_or("", Digest::as_str);
             let due =
-                collection::due_links(&mut session, repo_id, self.until, cursor, BATCH, Hold::Yes)
-                    .await?;
+                gc::due_links(&mut session, repo_id, self.until, cursor, BATCH, Hold::Yes).await?;
             let mut gone = Vec::new();
             // In the order of the digests, in which every collector locks the blobs.
             for link in &due {
-                if collection::is_named(&mut session, repo_id, &link.digest).await? {
-                    collection::keep_link(&mut session, repo_id, &link.digest).await?;
+                if gc::is_named(&mut session, repo_id, &link.digest).await? {
+                    gc::keep_link(&mut session, repo_id, &link.digest).await?;
                 } else {
                     // The grace has passed: the blob is due at once.
                     blob::unlink(&mut session, repo_id, &link.digest, self.until).await?;

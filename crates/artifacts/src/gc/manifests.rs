@@ -1,7 +1,7 @@
 //! The first level: manifests without a tag.
 
-use berth_metadata::repos::collection::{self, Hold};
-use berth_metadata::repos::{manifest, repository};
+use berth_metadata::tables::gc::{self, Hold};
+use berth_metadata::tables::{manifest, repository};
 use berth_types::Digest;
 
 use super::{BATCH, GcItem, GcStage, Run, is_full};
@@ -18,8 +18,7 @@ impl Run<'_> {
             let mut any = false;
             loop {
                 let mut session = self.artifacts.db.read().await?;
-                let found =
-                    collection::manifest_repositories(&mut session, self.until, &after, BATCH);
+                let found = gc::manifest_repositories(&mut session, self.until, &after, BATCH);
                 let found = found.await?;
                 drop(session);
                 let Some(last) = found.last() else { break };
@@ -43,28 +42,22 @@ impl Run<'_> {
             let mut session = self.artifacts.db.begin().await?;
             let Some(row) = repository::lock(&mut session, repo_id).await? else { return Ok(()) };
             let cursor = after.as_ref().map_or("", Digest::as_str);
-            let due = collection::due_manifests(
-                &mut session,
-                repo_id,
-                self.until,
-                cursor,
-                BATCH,
-                Hold::Yes,
-            )
-            .await?;
+            let due =
+                gc::due_manifests(&mut session, repo_id, self.until, cursor, BATCH, Hold::Yes)
+                    .await?;
             let mut gone = Vec::new();
             for digest in &due {
                 // One by one: what goes puts off the review of what it kept.
                 if !gone.is_empty()
-                    && !collection::is_due(&mut session, repo_id, digest, self.until).await?
+                    && !gc::is_due(&mut session, repo_id, digest, self.until).await?
                 {
                     continue;
                 }
                 let kept = row.untagged_days.is_none()
-                    || collection::is_tagged(&mut session, repo_id, digest).await?
-                    || !collection::keepers(&mut session, repo_id, digest).await?.is_empty();
+                    || gc::is_tagged(&mut session, repo_id, digest).await?
+                    || !gc::keepers(&mut session, repo_id, digest).await?.is_empty();
                 if kept {
-                    collection::keep_manifest(&mut session, repo_id, digest).await?;
+                    gc::keep_manifest(&mut session, repo_id, digest).await?;
                 } else {
                     manifest::delete(&mut session, repo_id, digest, self.again).await?;
                     gone.push(digest.clone());

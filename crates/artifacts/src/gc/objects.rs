@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use berth_metadata::repos::{blob, collection, object_removal};
+use berth_metadata::tables::{blob, gc, object_removal};
 use berth_storage::{Object, StorageError};
 use futures::stream::{BoxStream, Fuse};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -81,7 +81,7 @@ impl Run<'_> {
         }
         let mut session = self.artifacts.db.read().await?;
         let keys: Vec<String> = found.iter().map(|object| object.key.clone()).collect();
-        let used = collection::used_keys(&mut session, &keys).await?;
+        let used = gc::used_keys(&mut session, &keys).await?;
         let used: HashSet<String> = used.into_iter().collect();
         found.retain(|object| !used.contains(&object.key));
         Ok(Some(found))

@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use berth_metadata::repos::collection::{self, DueBlob, Hold};
-use berth_metadata::repos::{blob, manifest, object_removal, repository};
+use berth_metadata::tables::gc::{self, DueBlob, Hold};
+use berth_metadata::tables::{blob, manifest, object_removal, repository};
 use berth_metadata::{DbError, Session};
 use berth_types::Digest;
 use futures::StreamExt as _;
@@ -55,7 +55,7 @@ impl Run<'_> {
         let mut after = String::new();
         loop {
             self.check()?;
-            let found = collection::manifest_repositories(&mut session, self.until, &after, BATCH);
+            let found = gc::manifest_repositories(&mut session, self.until, &after, BATCH);
             let found = found.await?;
             let Some(last) = found.last() else { break };
             after.clone_from(last);
@@ -71,17 +71,17 @@ impl Run<'_> {
                 let doomed = plan.entry(repo_id.clone()).or_default();
                 while let Some(digest) = candidates.pop() {
                     if doomed.manifests.contains(&digest)
-                        || collection::is_tagged(&mut session, repo_id, &digest).await?
+                        || gc::is_tagged(&mut session, repo_id, &digest).await?
                     {
                         continue;
                     }
-                    let keepers = collection::keepers(&mut session, repo_id, &digest).await?;
+                    let keepers = gc::keepers(&mut session, repo_id, &digest).await?;
                     let keeps = |keeper| !cascades || !doomed.manifests.contains(keeper);
                     if keepers.iter().any(keeps) {
                         continue;
                     }
                     if cascades {
-                        let freed = collection::kept_by(&mut session, repo_id, &digest).await?;
+                        let freed = gc::kept_by(&mut session, repo_id, &digest).await?;
                         for child in freed {
                             if manifest::exists(&mut session, repo_id, &child).await? {
                                 candidates.push(child);
@@ -108,7 +108,7 @@ impl Run<'_> {
         let cascades = self.cascades();
         let mut after = String::new();
         loop {
-            let found = collection::link_repositories(&mut session, self.until, &after, BATCH);
+            let found = gc::link_repositories(&mut session, self.until, &after, BATCH);
             let found = found.await?;
             let Some(last) = found.last() else { break };
             after.clone_from(last);
@@ -124,7 +124,7 @@ impl Run<'_> {
             self.report.reviewed += candidates.len() as u64;
             if cascades {
                 for manifest in &doomed.manifests {
-                    let freed = collection::kept_by(&mut session, &repo_id, manifest).await?;
+                    let freed = gc::kept_by(&mut session, &repo_id, manifest).await?;
                     for child in freed {
                         if blob::is_linked(&mut session, &repo_id, &child).await? {
                             candidates.push(child);
@@ -133,7 +133,7 @@ impl Run<'_> {
                 }
             }
             for digest in candidates {
-                let naming = collection::naming(&mut session, &repo_id, &digest).await?;
+                let naming = gc::naming(&mut session, &repo_id, &digest).await?;
                 let keeps = |manifest| !cascades || !doomed.manifests.contains(manifest);
                 if naming.iter().any(keeps) || !doomed.links.insert(digest.clone()) {
                     continue;
@@ -154,8 +154,7 @@ impl Run<'_> {
         loop {
             self.check()?;
             let until = self.until;
-            let due =
-                collection::due_blobs(&mut session, until, after.as_ref(), BATCH, Hold::No).await?;
+            let due = gc::due_blobs(&mut session, until, after.as_ref(), BATCH, Hold::No).await?;
             self.report.reviewed += due.len() as u64;
             for found in &due {
                 self.preview_blob(&mut session, plan, &mut seen, &found.digest, found.size).await?;
@@ -184,7 +183,7 @@ impl Run<'_> {
         digest: &Digest,
         size: i64,
     ) -> Result<(), ArtifactError> {
-        let links = collection::links(session, digest).await?;
+        let links = gc::links(session, digest).await?;
         let stays = |repo_id| !plan.get(repo_id).is_some_and(|gone| gone.links.contains(digest));
         if links.iter().any(stays) || !seen.insert(digest.clone()) {
             return Ok(());
@@ -204,7 +203,7 @@ impl Run<'_> {
     async fn preview_uploads(&mut self) -> Result<(), ArtifactError> {
         let mut session = self.artifacts.db.read().await?;
         let before = self.until - config::millis(self.artifacts.gc.upload_pause);
-        let stale = collection::count_stale_uploads(&mut session, before).await?;
+        let stale = gc::count_stale_uploads(&mut session, before).await?;
         self.report.uploads = u64::try_from(stale).unwrap_or(0);
         self.progress(GcStage::Uploads).await;
         Ok(())
@@ -236,8 +235,7 @@ async fn due_manifests(
     let mut all: Vec<Digest> = Vec::new();
     loop {
         let after = all.last().map_or("", Digest::as_str);
-        let next =
-            collection::due_manifests(session, repo_id, until, after, BATCH, Hold::No).await?;
+        let next = gc::due_manifests(session, repo_id, until, after, BATCH, Hold::No).await?;
         if next.is_empty() {
             return Ok(all);
         }
@@ -253,7 +251,7 @@ async fn due_links(
     let mut all: Vec<Digest> = Vec::new();
     loop {
         let after = all.last().map_or("", Digest::as_str);
-        let next = collection::due_links(session, repo_id, until, after, BATCH, Hold::No).await?;
+        let next = gc::due_links(session, repo_id, until, after, BATCH, Hold::No).await?;
         if next.is_empty() {
             return Ok(all);
         }

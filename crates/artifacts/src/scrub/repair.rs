@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use async_trait::async_trait;
-use berth_metadata::repos::{blob, object_removal, repository, scrub};
+use berth_metadata::tables::{blob, object_removal, repository, scrub};
 use berth_storage::PartialObject;
 use berth_types::{Digest, Hasher};
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use berth_artifacts::Instance;
 use berth_metadata::Page;
-use berth_metadata::repos::instance;
+use berth_metadata::tables::instance;
 
 use crate::control::Control;
 use crate::error::ApiError;

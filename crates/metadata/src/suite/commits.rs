@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::places::{self, Place};
-use crate::repos::setting;
+use crate::tables::setting;
 use crate::{Access, Change, Db, DbError, DbOptions, Engine, Memory, Subject, args};
 
 async fn put(db: &Db, name: String) -> Result<(), DbError> {

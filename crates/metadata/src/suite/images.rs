@@ -3,13 +3,13 @@
 use berth_types::Tag;
 
 use super::places::{Place, blob, digest, linked_blob, manifest, repository};
-use crate::repos::blob::{self as blobs, Blob, Linked};
-use crate::repos::manifest::{self as manifests, Manifest, ManifestReference, ReferenceKind};
-use crate::repos::object_removal as removals;
-use crate::repos::referrer::{self, Referring};
-use crate::repos::repository as repositories;
-use crate::repos::tag as tags;
-use crate::repos::upload::{self as uploads, Upload};
+use crate::tables::blob::{self as blobs, Blob, Linked};
+use crate::tables::manifest::{self as manifests, Manifest, ManifestReference, ReferenceKind};
+use crate::tables::object_removal as removals;
+use crate::tables::referrer::{self, Referring};
+use crate::tables::repository as repositories;
+use crate::tables::tag as tags;
+use crate::tables::upload::{self as uploads, Upload};
 use crate::{Page, Session};
 
 fn tag(text: &str) -> Tag {

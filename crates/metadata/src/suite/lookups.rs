@@ -3,8 +3,8 @@
 use berth_types::{Digest, Tag};
 
 use super::places::{Place, digest, linked_blob, manifest, name};
-use crate::repos::lookup::{self, Located};
-use crate::repos::{manifest as manifests, scrub, tag};
+use crate::tables::lookup::{self, Located};
+use crate::tables::{manifest as manifests, scrub, tag};
 
 fn content<T>(found: Option<Located<T>>) -> Option<Option<T>> {
     found.map(|found| {

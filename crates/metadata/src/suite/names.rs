@@ -2,11 +2,11 @@
 
 use super::places::{Place, instance, name, namespace, repository};
 use crate::Page;
-use crate::repos::access_key::{self, AccessKey};
-use crate::repos::account;
-use crate::repos::instance as instances;
-use crate::repos::namespace::{self as namespaces, NamespaceFilter};
-use crate::repos::repository::{self as repositories, Repository, RepositoryFilter};
+use crate::tables::access_key::{self, AccessKey};
+use crate::tables::account;
+use crate::tables::instance as instances;
+use crate::tables::namespace::{self as namespaces, NamespaceFilter};
+use crate::tables::repository::{self as repositories, Repository, RepositoryFilter};
 
 pub(crate) async fn accounts_and_keys(place: &Place) {
     let mut session = place.begin().await;

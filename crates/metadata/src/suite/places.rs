@@ -3,12 +3,12 @@
 use berth_types::{Digest, RepoName};
 use tempfile::TempDir;
 
-use crate::repos::account::{self, Account};
-use crate::repos::blob::{self, Blob, Linked};
-use crate::repos::instance::{self, Instance};
-use crate::repos::manifest::Manifest;
-use crate::repos::namespace::{self, Namespace};
-use crate::repos::repository::{self, Repository};
+use crate::tables::account::{self, Account};
+use crate::tables::blob::{self, Blob, Linked};
+use crate::tables::instance::{self, Instance};
+use crate::tables::manifest::Manifest;
+use crate::tables::namespace::{self, Namespace};
+use crate::tables::repository::{self, Repository};
 use crate::{Db, Session};
 
 /// A fresh, migrated database.

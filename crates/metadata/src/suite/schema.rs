@@ -8,7 +8,7 @@ use sqlx::{Column as _, Executor as _, SqlSafeStr as _, Statement as _, TypeInfo
 use super::places::{self, Place};
 use crate::migrations::MIGRATIONS;
 use crate::session::Inner;
-use crate::{Db, Engine, Session, args, repos, statements};
+use crate::{Db, Engine, Session, args, statements, tables};
 
 /// What arguments and columns may be on PostgreSQL. Anything else (an INT4 literal, the NUMERIC of
 /// a SUM) could not be bound from or read into a `Value`.
@@ -50,13 +50,13 @@ async fn problem(session: &mut Session, text: &'static str) -> Option<String> {
 
 pub(crate) async fn opening_again_keeps_everything(place: &Place) {
     let mut session = place.begin().await;
-    repos::setting::put(&mut session, "a", "b").await.expect("put");
+    tables::setting::put(&mut session, "a", "b").await.expect("put");
     session.commit().await.expect("commit");
     place.db.ping().await.expect("ping");
 
     let again = Db::open(&place.url).await.expect("open again");
     let mut session = again.read().await.expect("read");
-    let value = repos::setting::find(&mut session, "a").await.expect("find");
+    let value = tables::setting::find(&mut session, "a").await.expect("find");
     assert_eq!(value.as_deref(), Some("b"));
     drop(session);
     again.close().await;
@@ -143,7 +143,7 @@ fn every_migration_file_is_embedded() {
 
 #[test]
 fn every_statement_is_listed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/repos");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tables");
     for entry in std::fs::read_dir(folder).expect("the folder of modules") {
         let path = entry.expect("an entry").path();
         let source = std::fs::read_to_string(&path).expect("a module");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::places::{Place, blob, digest, linked_blob, namespace, repository};
-use crate::repos::{self, blob as blobs};
+use crate::tables::{self, blob as blobs};
 use crate::{Db, DbErrorKind, Engine, Value, args};
 
 pub(crate) async fn values_come_back(place: &Place) {
@@ -40,7 +40,7 @@ pub(crate) async fn values_come_back(place: &Place) {
 pub(crate) async fn errors_say_what_and_have_kinds(place: &Place) {
     place.furnish().await;
     let mut session = place.begin().await;
-    let twice = repos::namespace::insert(&mut session, &namespace("crn-2", "ns")).await;
+    let twice = tables::namespace::insert(&mut session, &namespace("crn-2", "ns")).await;
     let twice = twice.expect_err("the name is taken");
     assert_eq!(twice.kind(), DbErrorKind::Conflict, "{twice}");
     assert!(twice.to_string().contains("INSERT INTO namespace"), "{twice}");
@@ -49,7 +49,7 @@ pub(crate) async fn errors_say_what_and_have_kinds(place: &Place) {
     let mut session = place.begin().await;
     let mut orphan = repository("crr-2", "no", "app");
     orphan.namespace_id = "crn-none".into();
-    let orphan = repos::repository::insert(&mut session, &orphan).await;
+    let orphan = tables::repository::insert(&mut session, &orphan).await;
     assert_eq!(orphan.map_err(|error| error.kind()), Err(DbErrorKind::Conflict));
     drop(session);
 

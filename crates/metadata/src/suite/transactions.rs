@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::places::{Place, repository};
-use crate::repos::{repository as repositories, setting};
+use crate::tables::{repository as repositories, setting};
 use crate::{Db, DbError, Engine};
 
 pub(crate) async fn what_is_not_committed_is_rolled_back(place: &Place) {

@@ -1,7 +1,7 @@
 //! Manifests of a tag: an image as it is, an index with the children that the rule keeps.
 
 use berth_artifacts::{ArtifactErrorKind, PushOptions};
-use berth_metadata::repos::manifest;
+use berth_metadata::tables::manifest;
 use berth_oci::{Descriptor, ManifestView, media_type};
 use berth_types::{Digest, Reference, Tag};
 use bytes::Bytes;

@@ -1,0 +1,352 @@
+//! Build tasks as they are asked about.
+
+use berth_metadata::tables::{artifact_build_task, manifest, repository};
+use berth_metadata::{Page, Session};
+use berth_tasks::{CancelOutcome, Enqueued, NewTask, TASKS_CHANNEL};
+use berth_types::{Ctx, Digest, Millis, Tag, id};
+
+use crate::builder::{Builder, QUEUE};
+use crate::error::{BuildError, BuildErrorKind};
+use crate::handler::{BuildPayload, KIND};
+use crate::parameters::{BuildType, Parameters};
+use crate::plan;
+use crate::target::{accelerated_tag, containerd_accelerated_tag};
+
+/// ACR's states of a build task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildStatus {
+    Pending,
+    Building,
+    Success,
+    Failed,
+}
+
+impl BuildStatus {
+    /// ACR's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Building => "BUILDING",
+            Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// The state for a name, if ACR knows it.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Building, Self::Success, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+}
+
+/// One side of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactView {
+    pub repo_id: String,
+    /// The tag.
+    pub version: String,
+    /// Unknown for a target that is not built yet, like `size` and `layer_count`.
+    pub digest: Option<Digest>,
+    /// Bytes of config and layers.
+    pub size: Option<i64>,
+    pub layer_count: Option<i64>,
+}
+
+/// A build task as it stands.
+#[derive(Debug, Clone)]
+pub struct BuildTaskView {
+    pub task_id: String,
+    pub build_type: BuildType,
+    pub status: BuildStatus,
+    /// The task ended by cancellation (its status reads FAILED).
+    pub canceled: bool,
+    pub start_time: Option<Millis>,
+    pub end_time: Option<Millis>,
+    pub created_at: Millis,
+    pub priority: i64,
+    pub parameters: Parameters,
+    pub source: ArtifactView,
+    pub target: ArtifactView,
+    /// Why it failed, in words.
+    pub error: Option<String>,
+    pub progress: serde_json::Value,
+}
+
+/// A build that is asked for by hand.
+#[derive(Debug, Clone)]
+pub struct NewBuildTask {
+    pub repo_id: String,
+    pub tag: String,
+    pub build_type: Option<BuildType>,
+    pub parameters: Parameters,
+    /// 1 to 5, higher first; wins over the one in the parameters.
+    pub priority: Option<i64>,
+}
+
+/// Which builds to list.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    pub repo_id: Option<String>,
+    pub tag: Option<String>,
+    pub status: Option<BuildStatus>,
+}
+
+/// A build to enqueue.
+pub(crate) struct BuildRequest<'a> {
+    pub(crate) instance_id: &'a str,
+    pub(crate) repo_id: &'a str,
+    pub(crate) rule_id: Option<String>,
+    pub(crate) tag: &'a Tag,
+    pub(crate) digest: &'a Digest,
+    pub(crate) size: i64,
+    pub(crate) layer_count: i64,
+    pub(crate) parameters: &'a Parameters,
+}
+
+impl Builder {
+    /// Builds a tag now. When the same build is already waiting or running, its id is returned.
+    ///
+    /// # Errors
+    /// `RepositoryNotFound`, `TagNotFound`, `InvalidParameter`, `Unsupported`.
+    pub async fn create_task(
+        &self,
+        _ctx: &Ctx,
+        instance_id: &str,
+        new: NewBuildTask,
+    ) -> Result<String, BuildError> {
+        let mut parameters = new.parameters;
+        parameters.priority = new.priority.or(parameters.priority);
+        parameters.build_types = new.build_type.map_or(parameters.build_types, |kind| vec![kind]);
+        parameters.check()?;
+        let mut session = self.artifacts().db.begin().await?;
+        let repository = repository::find_by_id(&mut session, &new.repo_id)
+            .await?
+            .filter(|repository| repository.instance_id == instance_id)
+            .ok_or_else(|| {
+                let message =
+                    format!("repository `{}` does not exist in this instance", new.repo_id);
+                BuildError::refused(BuildErrorKind::RepositoryNotFound, message)
+            })?;
+        let tag_missing = || {
+            let message = format!("tag `{}` does not exist in `{}`", new.tag, new.repo_id);
+            BuildError::refused(BuildErrorKind::TagNotFound, message)
+        };
+        let tag: Tag = new.tag.parse().map_err(|_| tag_missing())?;
+        let manifest = manifest::find_by_tag(&mut session, &repository.repo_id, &tag)
+            .await?
+            .ok_or_else(tag_missing)?;
+        if berth_artifacts::is_derived_tag(tag.as_str()) {
+            return Err(BuildError::refused(
+                BuildErrorKind::InvalidParameter("Tag"),
+                format!("tag `{tag}` is itself the result of a build"),
+            ));
+        }
+        if containerd_accelerated_tag(tag.as_str()).parse::<Tag>().is_err() {
+            return Err(BuildError::refused(
+                BuildErrorKind::InvalidParameter("Tag"),
+                format!("tag `{tag}` is too long for the tags of its accelerated image"),
+            ));
+        }
+        if let Err(reason) = plan::check_buildable(&manifest.media_type, &manifest.content) {
+            return Err(BuildError::refused(
+                BuildErrorKind::InvalidParameter("Tag"),
+                format!("tag `{tag}` is not a container image: {reason}"),
+            ));
+        }
+        let request = BuildRequest {
+            instance_id,
+            repo_id: &repository.repo_id,
+            rule_id: None,
+            tag: &tag,
+            digest: &manifest.digest,
+            size: manifest.image_size,
+            layer_count: manifest.layer_count,
+            parameters: &parameters,
+        };
+        let task_id =
+            enqueue(&mut session, &request, self.config().max_attempts, self.now()).await?;
+        session.commit().await?;
+        self.artifacts().db.notify(TASKS_CHANNEL);
+        Ok(task_id)
+    }
+
+    /// One build task.
+    ///
+    /// # Errors
+    /// `TaskNotFound` when there is none in this instance.
+    pub async fn get_task(
+        &self,
+        _ctx: &Ctx,
+        instance_id: &str,
+        task_id: &str,
+    ) -> Result<BuildTaskView, BuildError> {
+        let mut session = self.artifacts().db.read().await?;
+        find(&mut session, instance_id, task_id).await
+    }
+
+    /// A page of build tasks, newest first, and how many there are in all.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the database fails.
+    pub async fn list_tasks(
+        &self,
+        _ctx: &Ctx,
+        instance_id: &str,
+        filter: &TaskFilter,
+        page: Page,
+    ) -> Result<(Vec<BuildTaskView>, i64), BuildError> {
+        let filter = artifact_build_task::Filter {
+            repo_id: filter.repo_id.clone().unwrap_or_default(),
+            source_tag: filter.tag.clone().unwrap_or_default(),
+            status: filter.status.map_or_else(String::new, |status| status.as_str().to_owned()),
+        };
+        let mut session = self.artifacts().db.read().await?;
+        let (rows, total) =
+            artifact_build_task::list(&mut session, instance_id, &filter, page).await?;
+        Ok((rows.into_iter().map(view).collect::<Result<_, _>>()?, total))
+    }
+
+    /// Asks for the end of a build. A waiting one ends at once, a running one within a second.
+    ///
+    /// # Errors
+    /// `TaskNotFound`, and `TaskFinished` when it is over.
+    pub async fn cancel_task(
+        &self,
+        _ctx: &Ctx,
+        instance_id: &str,
+        task_id: &str,
+    ) -> Result<(), BuildError> {
+        let mut session = self.artifacts().db.read().await?;
+        find(&mut session, instance_id, task_id).await?;
+        drop(session);
+        match berth_tasks::request_cancel(&self.artifacts().db, task_id, self.now()).await? {
+            CancelOutcome::Canceled | CancelOutcome::Requested => Ok(()),
+            CancelOutcome::AlreadyFinished => Err(BuildError::refused(
+                BuildErrorKind::TaskFinished,
+                format!("build task `{task_id}` has already ended"),
+            )),
+            CancelOutcome::NotFound => Err(not_found(task_id)),
+        }
+    }
+
+    /// A page of the log of a task: line number and message, and how many lines there are.
+    ///
+    /// # Errors
+    /// `TaskNotFound` when there is no such task in this instance.
+    pub async fn task_log(
+        &self,
+        _ctx: &Ctx,
+        instance_id: &str,
+        task_id: &str,
+        page: Page,
+    ) -> Result<(Vec<(i64, String)>, i64), BuildError> {
+        let mut session = self.artifacts().db.read().await?;
+        find(&mut session, instance_id, task_id).await?;
+        let (lines, total) = berth_tasks::log_page(&mut session, task_id, page).await?;
+        Ok((lines.into_iter().map(|line| (line.line_number, line.message)).collect(), total))
+    }
+}
+
+/// Makes the task and its row in the caller's transaction; returns the id of the task, which is
+/// that of the unfinished equal one when there is one.
+pub(crate) async fn enqueue(
+    session: &mut Session,
+    request: &BuildRequest<'_>,
+    max_attempts: i64,
+    now: Millis,
+) -> Result<String, BuildError> {
+    let build_type = BuildType::Accelerated;
+    let task_id = id::generate(id::ACCELERATED_BUILD_TASK);
+    let payload = BuildPayload {
+        instance_id: request.instance_id.to_owned(),
+        repo_id: request.repo_id.to_owned(),
+        source_tag: request.tag.as_str().to_owned(),
+        source_digest: request.digest.clone(),
+        build_type,
+    };
+    let priority = request.parameters.effective_priority();
+    let new = NewTask {
+        task_id: task_id.clone(),
+        queue: QUEUE,
+        kind: KIND,
+        payload: serde_json::to_value(&payload).unwrap_or_default(),
+        priority,
+        max_attempts,
+        dedup_key: Some(format!(
+            "build:{}:{}:{}:{build_type}",
+            request.repo_id, request.tag, request.digest
+        )),
+        run_at: None,
+    };
+    if let Enqueued::Duplicate { task_id } = berth_tasks::enqueue(session, new, now).await? {
+        return Ok(task_id);
+    }
+    let row = artifact_build_task::BuildTask {
+        task_id: task_id.clone(),
+        instance_id: request.instance_id.to_owned(),
+        repo_id: request.repo_id.to_owned(),
+        build_type: build_type.as_str().to_owned(),
+        rule_id: request.rule_id.clone(),
+        parameters: request.parameters.to_json(),
+        priority,
+        source_tag: request.tag.as_str().to_owned(),
+        source_digest: request.digest.clone(),
+        source_size: request.size,
+        source_layer_count: request.layer_count,
+        target_tag: accelerated_tag(request.tag.as_str()),
+        created_at: now,
+    };
+    artifact_build_task::insert(session, &row).await?;
+    Ok(task_id)
+}
+
+async fn find(
+    session: &mut Session,
+    instance_id: &str,
+    task_id: &str,
+) -> Result<BuildTaskView, BuildError> {
+    let row = artifact_build_task::find(session, instance_id, task_id).await?;
+    view(row.ok_or_else(|| not_found(task_id))?)
+}
+
+fn not_found(task_id: &str) -> BuildError {
+    BuildError::refused(
+        BuildErrorKind::TaskNotFound,
+        format!("build task `{task_id}` does not exist in this instance"),
+    )
+}
+
+fn view(row: artifact_build_task::BuildTaskRow) -> Result<BuildTaskView, BuildError> {
+    let status = BuildStatus::parse(&row.status).ok_or_else(|| {
+        let reason = format!("`{}` is no status of a build", row.status);
+        berth_metadata::DbError::corrupt("status", reason)
+    })?;
+    Ok(BuildTaskView {
+        build_type: row.task.build_type.parse()?,
+        status,
+        canceled: row.canceled,
+        start_time: row.started_at,
+        end_time: row.finished_at,
+        created_at: row.task.created_at,
+        priority: row.task.priority,
+        parameters: Parameters::from_json(&row.task.parameters),
+        source: ArtifactView {
+            repo_id: row.task.repo_id.clone(),
+            version: row.task.source_tag,
+            digest: Some(row.task.source_digest),
+            size: Some(row.task.source_size),
+            layer_count: Some(row.task.source_layer_count),
+        },
+        target: ArtifactView {
+            repo_id: row.task.repo_id,
+            version: row.task.target_tag,
+            digest: row.target_digest,
+            size: row.target_size,
+            layer_count: row.target_layer_count,
+        },
+        error: row.error.filter(|_| status == BuildStatus::Failed),
+        progress: serde_json::from_str(&row.progress).unwrap_or_default(),
+        task_id: row.task.task_id,
+    })
+}

@@ -1,0 +1,3 @@
+//! The client of other registries.
+
+mod client;

@@ -1,0 +1,3 @@
+//! What the fixtures promise to the tests that use them.
+
+mod services;

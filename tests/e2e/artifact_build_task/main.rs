@@ -1,0 +1,8 @@
+//! Builds of accelerated images, from the push to the tree that a node sees.
+
+mod accelerated_tree;
+mod broken_layer;
+mod cancel;
+mod golden;
+mod image_shapes;
+mod real_image;

@@ -1,0 +1,3 @@
+//! Subscriptions: tags of other registries, copied here with a result for each.
+
+mod copies;

@@ -1,0 +1,3 @@
+//! Blobs as they are read.
+
+mod redirect;

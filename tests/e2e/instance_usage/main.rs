@@ -1,0 +1,3 @@
+//! What an instance holds, and what it may hold.
+
+mod quotas;

@@ -1,0 +1,3 @@
+//! Repositories: who may do what in them.
+
+mod access;

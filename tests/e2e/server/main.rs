@@ -1,0 +1,4 @@
+//! The server as strangers and pesterers see it.
+
+mod errors;
+mod limits;

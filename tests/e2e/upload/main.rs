@@ -1,0 +1,4 @@
+//! Uploads that outlive clients and servers.
+
+mod crash;
+mod resume;
