@@ -8,6 +8,7 @@
 //! Entry points: [`Builder`] for the server, [`image::convert_image`] for the
 //! command line, which run the same code without a server.
 
+pub mod accelerated;
 mod artifact_build_rule;
 mod artifact_build_task;
 mod builder;

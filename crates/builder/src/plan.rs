@@ -2,6 +2,8 @@
 
 use berth_oci::{Descriptor, ManifestKind, ManifestView, media_type};
 
+use crate::accelerated;
+
 /// Why a manifest cannot be built, in words.
 pub type NotBuildable = String;
 
@@ -44,7 +46,7 @@ pub fn skip_reason(child: &Descriptor) -> Option<String> {
     }
 }
 
-/// Whether an image manifest holds a root file system.
+/// Whether an image manifest holds a root file system that is not accelerated yet.
 ///
 /// # Errors
 /// The reason when it does not.
@@ -52,6 +54,9 @@ pub fn check_image(view: &ManifestView) -> Result<(), NotBuildable> {
     let Some(config) = &view.config else {
         return Err("the manifest has no config".to_owned());
     };
+    if let Some(format) = accelerated::format_of(view) {
+        return Err(format!("it is an accelerated image already ({})", format.name()));
+    }
     if !media_type::is_image_config(&config.media_type) {
         return Err(format!("its config is a {}", config.media_type));
     }
