@@ -13,6 +13,7 @@ mod error;
 mod file_body;
 mod manifests;
 mod push;
+mod rate;
 mod realm;
 mod transport;
 

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use berth_types::Millis;
+
 /// The classes of failure that callers act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientErrorKind {
@@ -13,6 +15,8 @@ pub enum ClientErrorKind {
     Unauthorized,
     /// Worth another try later.
     Transient,
+    /// Too much was asked for: not before [`ClientError::retry_at`], where the upstream said when.
+    RateLimited,
     /// The other side said something that cannot be taken.
     Invalid,
     /// The configuration of this client is wrong.
@@ -34,7 +38,13 @@ pub enum ClientError {
     #[error("{host} did not authorise reading {what}{message}")]
     Unauthorized { host: String, what: String, message: String },
     #[error("{host} limits the rate of requests{}", retry_text(*.retry_after))]
-    RateLimited { host: String, retry_after: Option<Duration> },
+    RateLimited {
+        host: String,
+        /// From the answer on.
+        retry_after: Option<Duration>,
+        /// The same as a time.
+        retry_at: Option<Millis>,
+    },
     #[error("{host} answered {status} for {what}{message}")]
     Status { host: String, what: String, status: u16, message: String },
     #[error("{host} named the token server `{realm}`, which is not used: {reason}")]
@@ -59,9 +69,8 @@ impl ClientError {
             Self::Refused { .. } => ClientErrorKind::Refused,
             Self::NotFound { .. } => ClientErrorKind::NotFound,
             Self::Unauthorized { .. } => ClientErrorKind::Unauthorized,
-            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Broken { .. } => {
-                ClientErrorKind::Transient
-            }
+            Self::Unreachable { .. } | Self::Broken { .. } => ClientErrorKind::Transient,
+            Self::RateLimited { .. } => ClientErrorKind::RateLimited,
             Self::Status { status, .. } if *status >= 500 || *status == 408 => {
                 ClientErrorKind::Transient
             }
@@ -77,7 +86,22 @@ impl ClientError {
 
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
-        self.kind() == ClientErrorKind::Transient
+        matches!(self.kind(), ClientErrorKind::Transient | ClientErrorKind::RateLimited)
+    }
+
+    /// The time before which the upstream does not want to be asked again, where it named one: a
+    /// call waits for near ones by itself.
+    pub fn retry_at(&self) -> Option<Millis> {
+        match self {
+            Self::RateLimited { retry_at, .. } => *retry_at,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn rate_limited(host: String, retry_after: Option<Duration>, now: Millis) -> Self {
+        let retry_at = retry_after
+            .map(|pause| now.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)));
+        Self::RateLimited { host, retry_after, retry_at }
     }
 }
 

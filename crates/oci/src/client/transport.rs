@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use berth_types::{Clock as _, SystemClock};
 use bytes::{Bytes, BytesMut};
-use chrono::DateTime;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rand::Rng as _;
 use serde::Deserialize;
 use url::Url;
 
 use super::dialer::{chain, host_of};
-use super::{ClientError, RegistryClient, file_body};
+use super::{ClientError, ClientErrorKind, RegistryClient, file_body, rate};
 
 const MAX_REDIRECTS: usize = 5;
 /// Bytes of an error reply that are looked at.
@@ -184,26 +183,28 @@ impl RegistryClient {
 
     async fn refusal(&self, response: reqwest::Response, what: &str) -> ClientError {
         let (status, host) = (response.status(), host_of(response.url()));
-        let retry_after = retry_after(response.headers());
+        let now = SystemClock.now();
+        let retry_after = rate::pause(response.headers(), now);
         let reply = Reply { response, what: what.to_owned() };
         let message = reply.bytes(MAX_ERROR_REPLY).await.map(|body| message(&body));
         let message = message.unwrap_or_default();
         let what = what.to_owned();
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => ClientError::NotFound { what, message },
+            StatusCode::TOO_MANY_REQUESTS => ClientError::rate_limited(host, retry_after, now),
+            // GitHub says it with 403, servers in maintenance with 503.
+            StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => {
+                ClientError::rate_limited(host, retry_after, now)
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 ClientError::Unauthorized { host, what, message }
-            }
-            StatusCode::TOO_MANY_REQUESTS => ClientError::RateLimited { host, retry_after },
-            StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => {
-                ClientError::RateLimited { host, retry_after }
             }
             _ => ClientError::Status { host, what, status: status.as_u16(), message },
         }
     }
 
-    /// Repeats an operation after transient faults, within the configured bounds. Dropping the
-    /// future stops it at once.
+    /// Repeats an operation after transient faults, within the configured bounds: of pauses that the
+    /// upstream asks for only as much as is waited out in all. Dropping the future stops it at once.
     pub(crate) async fn retrying<T, F, R>(&self, mut operation: F) -> Result<T, ClientError>
     where
         F: FnMut() -> R,
@@ -211,6 +212,7 @@ impl RegistryClient {
     {
         let policy = self.config().retry;
         let mut tries = 0;
+        let mut waited = Duration::ZERO;
         loop {
             let error = match operation().await {
                 Ok(value) => return Ok(value),
@@ -219,8 +221,13 @@ impl RegistryClient {
                 }
                 Err(error) => error,
             };
-            let pause = self.pause(tries, &error);
-            let Some(pause) = pause else { return Err(error) };
+            let Some(pause) = self.pause(tries, &error) else { return Err(error) };
+            if error.kind() == ClientErrorKind::RateLimited {
+                waited += pause;
+                if waited > policy.longest {
+                    return Err(error);
+                }
+            }
             tracing::debug!(%error, ?pause, "repeating a request to an upstream");
             tokio::time::sleep(pause).await;
             tries += 1;
@@ -231,23 +238,15 @@ impl RegistryClient {
     /// is waited out.
     pub(crate) fn pause(&self, tries: u32, error: &ClientError) -> Option<Duration> {
         let policy = self.config().retry;
-        if let ClientError::RateLimited { retry_after: Some(wait), .. } = error {
-            return (*wait <= policy.longest).then_some(*wait);
-        }
         let full = policy.base.saturating_mul(2_u32.saturating_pow(tries)).min(policy.longest);
-        Some(full.mul_f64(rand::rng().random_range(0.5..=1.0)))
+        let own = full.mul_f64(rand::rng().random_range(0.5..=1.0));
+        match error {
+            ClientError::RateLimited { retry_after: Some(wait), .. } => {
+                (*wait <= policy.longest).then_some(own.max(*wait))
+            }
+            _ => Some(own),
+        }
     }
-}
-
-/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = DateTime::parse_from_rfc2822(text).ok()?.timestamp_millis();
-    let wait = at.saturating_sub(SystemClock.now());
-    Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
 }
 
 /// `: CODE: words` out of an error reply of the distribution specification; else nothing.
@@ -274,19 +273,6 @@ fn message(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_forms() {
-        let wait = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).expect(text));
-            retry_after(&headers)
-        };
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert!(wait("Fri, 21 Oct 2140 07:28:00 GMT") > Some(Duration::from_secs(3600)));
-        assert_eq!(wait("soon"), None);
-    }
 
     #[test]
     fn error_replies() {

@@ -1,3 +1,11 @@
-//! The client of other registries.
+//! The client against registries that misbehave in every way we defend against.
 
-mod client;
+mod addresses;
+mod blobs;
+mod manifests;
+mod pushes;
+mod rate_limits;
+mod redirects;
+mod tags;
+mod tokens;
+mod upstream;
