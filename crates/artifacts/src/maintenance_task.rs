@@ -7,7 +7,7 @@ use berth_metadata::tables::{maintenance_task, schedule};
 use berth_metadata::{DbError, Page, Session};
 use berth_tasks::{
     CancelOutcome, Enqueued, Fire, LogLine, NewTask, SCHEDULES_CHANNEL, TASKS_CHANNEL, TaskError,
-    TaskView, enqueue, get, log_page, request_cancel,
+    TaskView, ask, enqueue,
 };
 use berth_types::{Ctx, Millis, id};
 use serde_json::Value;
@@ -124,16 +124,8 @@ impl Maintenance<'_> {
     ) -> Result<(Vec<MaintenanceTask>, i64), MaintenanceError> {
         let mut session = self.0.db.read().await?;
         let kind = kind.map_or("", MaintenanceKind::task_kind);
-        let (ids, total) = maintenance_task::list(&mut session, kind, page).await?;
-        let mut tasks = Vec::with_capacity(ids.len());
-        for id in ids {
-            match find(&mut session, &id).await {
-                Ok(task) => tasks.push(task),
-                Err(MaintenanceError::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((tasks, total))
+        let (tasks, total) = ask::list(&mut session, Self::QUEUE, kind, page).await?;
+        Ok((tasks.into_iter().filter_map(known).collect(), total))
     }
 
     /// A page of a task's log and the number of its lines.
@@ -147,7 +139,7 @@ impl Maintenance<'_> {
     ) -> Result<(Vec<LogLine>, i64), MaintenanceError> {
         let mut session = self.0.db.read().await?;
         find(&mut session, task_id).await?;
-        Ok(log_page(&mut session, task_id, page).await?)
+        Ok(ask::log(&mut session, task_id, page).await?)
     }
 
     /// Ends a task that waits or runs; what it did stays done.
@@ -156,7 +148,7 @@ impl Maintenance<'_> {
     /// `NotFound`, `Finished`.
     pub async fn cancel(&self, ctx: &Ctx, task_id: &str) -> Result<(), MaintenanceError> {
         self.find(task_id).await?;
-        match request_cancel(&self.0.db, task_id, self.0.now()).await? {
+        match ask::cancel(&self.0.db, task_id, self.0.now()).await? {
             CancelOutcome::Canceled | CancelOutcome::Requested => {
                 tracing::info!(request = ctx.request_id, task_id, "maintenance cancelled");
                 Ok(())
@@ -234,10 +226,11 @@ async fn make(
 }
 
 async fn find(session: &mut Session, task_id: &str) -> Result<MaintenanceTask, MaintenanceError> {
-    let found = get(session, task_id).await?;
-    found
-        .and_then(|task| {
-            Some(MaintenanceTask { kind: MaintenanceKind::of_task(&task.kind)?, task })
-        })
-        .ok_or_else(|| MaintenanceError::NotFound(task_id.to_owned()))
+    let found = ask::find(session, task_id).await?;
+    found.and_then(known).ok_or_else(|| MaintenanceError::NotFound(task_id.to_owned()))
+}
+
+/// The task, if it is one of maintenance.
+fn known(task: TaskView) -> Option<MaintenanceTask> {
+    Some(MaintenanceTask { kind: MaintenanceKind::of_task(&task.kind)?, task })
 }

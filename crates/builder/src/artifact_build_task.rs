@@ -2,7 +2,7 @@
 
 use berth_metadata::tables::{artifact_build_task, manifest, repository};
 use berth_metadata::{Page, Session};
-use berth_tasks::{CancelOutcome, Enqueued, NewTask, TASKS_CHANNEL};
+use berth_tasks::{CancelOutcome, Enqueued, LogLine, NewTask, TASKS_CHANNEL, TaskStatus, ask};
 use berth_types::{Ctx, Digest, Millis, Tag, id};
 
 use crate::builder::{Builder, QUEUE};
@@ -11,34 +11,6 @@ use crate::handler::{BuildPayload, KIND};
 use crate::parameters::{BuildType, Parameters};
 use crate::plan;
 use crate::target::{accelerated_tag, containerd_accelerated_tag};
-
-/// ACR's states of a build task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BuildStatus {
-    Pending,
-    Building,
-    Success,
-    Failed,
-}
-
-impl BuildStatus {
-    /// ACR's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Building => "BUILDING",
-            Self::Success => "SUCCESS",
-            Self::Failed => "FAILED",
-        }
-    }
-
-    /// The state for a name, if ACR knows it.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Building, Self::Success, Self::Failed]
-            .into_iter()
-            .find(|status| status.as_str() == text)
-    }
-}
 
 /// One side of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +30,7 @@ pub struct ArtifactView {
 pub struct BuildTaskView {
     pub task_id: String,
     pub build_type: BuildType,
-    pub status: BuildStatus,
-    /// The task ended by cancellation (its status reads FAILED).
-    pub canceled: bool,
+    pub status: TaskStatus,
     pub start_time: Option<Millis>,
     pub end_time: Option<Millis>,
     pub created_at: Millis,
@@ -68,7 +38,7 @@ pub struct BuildTaskView {
     pub parameters: Parameters,
     pub source: ArtifactView,
     pub target: ArtifactView,
-    /// Why it failed, in words.
+    /// Why it failed, or why its last attempt did, in words.
     pub error: Option<String>,
     pub progress: serde_json::Value,
 }
@@ -89,7 +59,7 @@ pub struct NewBuildTask {
 pub struct TaskFilter {
     pub repo_id: Option<String>,
     pub tag: Option<String>,
-    pub status: Option<BuildStatus>,
+    pub status: Option<TaskStatus>,
 }
 
 /// A build to enqueue.
@@ -199,7 +169,7 @@ impl Builder {
         let filter = artifact_build_task::Filter {
             repo_id: filter.repo_id.clone().unwrap_or_default(),
             source_tag: filter.tag.clone().unwrap_or_default(),
-            status: filter.status.map_or_else(String::new, |status| status.as_str().to_owned()),
+            status: filter.status,
         };
         let mut session = self.artifacts().db.read().await?;
         let (rows, total) =
@@ -220,7 +190,7 @@ impl Builder {
         let mut session = self.artifacts().db.read().await?;
         find(&mut session, instance_id, task_id).await?;
         drop(session);
-        match berth_tasks::request_cancel(&self.artifacts().db, task_id, self.now()).await? {
+        match ask::cancel(&self.artifacts().db, task_id, self.now()).await? {
             CancelOutcome::Canceled | CancelOutcome::Requested => Ok(()),
             CancelOutcome::AlreadyFinished => Err(BuildError::refused(
                 BuildErrorKind::TaskFinished,
@@ -230,7 +200,7 @@ impl Builder {
         }
     }
 
-    /// A page of the log of a task: line number and message, and how many lines there are.
+    /// A page of the log of a task, and how many lines there are.
     ///
     /// # Errors
     /// `TaskNotFound` when there is no such task in this instance.
@@ -240,11 +210,10 @@ impl Builder {
         instance_id: &str,
         task_id: &str,
         page: Page,
-    ) -> Result<(Vec<(i64, String)>, i64), BuildError> {
+    ) -> Result<(Vec<LogLine>, i64), BuildError> {
         let mut session = self.artifacts().db.read().await?;
         find(&mut session, instance_id, task_id).await?;
-        let (lines, total) = berth_tasks::log_page(&mut session, task_id, page).await?;
-        Ok((lines.into_iter().map(|line| (line.line_number, line.message)).collect(), total))
+        Ok(ask::log(&mut session, task_id, page).await?)
     }
 }
 
@@ -318,14 +287,9 @@ fn not_found(task_id: &str) -> BuildError {
 }
 
 fn view(row: artifact_build_task::BuildTaskRow) -> Result<BuildTaskView, BuildError> {
-    let status = BuildStatus::parse(&row.status).ok_or_else(|| {
-        let reason = format!("`{}` is no status of a build", row.status);
-        berth_metadata::DbError::corrupt("status", reason)
-    })?;
     Ok(BuildTaskView {
         build_type: row.task.build_type.parse()?,
-        status,
-        canceled: row.canceled,
+        status: row.status,
         start_time: row.started_at,
         end_time: row.finished_at,
         created_at: row.task.created_at,
@@ -345,7 +309,7 @@ fn view(row: artifact_build_task::BuildTaskRow) -> Result<BuildTaskView, BuildEr
             size: row.target_size,
             layer_count: row.target_layer_count,
         },
-        error: row.error.filter(|_| status == BuildStatus::Failed),
+        error: row.error,
         progress: serde_json::from_str(&row.progress).unwrap_or_default(),
         task_id: row.task.task_id,
     })

@@ -304,7 +304,7 @@ struct ChainRun<'a> {
 
 impl ChainRun<'_> {
     fn explain(&self, error: &ChainError, cancel: &Cancel) -> ConvertError {
-        if cancel.is_cancelled() || error.kind() == ChainErrorKind::Cancelled {
+        if cancel.is_cancelled() || error.kind() == ChainErrorKind::Canceled {
             return ConvertError::Canceled;
         }
         if let Some(fault) = self.fault.take() {

@@ -26,7 +26,7 @@ pub mod target;
 mod trigger;
 
 pub use artifact_build_rule::{ARTIFACT_TYPE, BuildRule, NewRule, RuleKey, SCOPE_REPOSITORY};
-pub use artifact_build_task::{ArtifactView, BuildStatus, BuildTaskView, NewBuildTask, TaskFilter};
+pub use artifact_build_task::{ArtifactView, BuildTaskView, NewBuildTask, TaskFilter};
 pub use builder::Builder;
 pub use config::BuildConfig;
 pub use error::{BuildError, BuildErrorKind};

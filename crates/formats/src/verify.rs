@@ -33,7 +33,7 @@ pub enum VerifyError {
     #[error("file system of the accelerated image: {0}")]
     FileSystem(#[from] ReadError),
     #[error("cancelled")]
-    Cancelled,
+    Canceled,
 }
 
 impl VerifyError {
@@ -41,9 +41,9 @@ impl VerifyError {
     pub fn is_cancelled(&self) -> bool {
         matches!(
             self,
-            Self::Cancelled
-                | Self::Source { source: OverlayError::Cancelled, .. }
-                | Self::Blob { source: OverlayError::Cancelled, .. }
+            Self::Canceled
+                | Self::Source { source: OverlayError::Canceled, .. }
+                | Self::Blob { source: OverlayError::Canceled, .. }
         )
     }
 }

@@ -7,6 +7,7 @@ mod names;
 mod places;
 mod schema;
 mod sessions;
+mod tasks;
 mod transactions;
 
 macro_rules! suite {
@@ -16,7 +17,7 @@ macro_rules! suite {
     };
     (@place $place:ident, $make:expr, $($case:ident::$test:ident;)*) => {
         mod $place {
-            use super::{commits, images, lookups, names, places, schema, sessions, transactions};
+            use super::{commits, images, lookups, names, places, schema, sessions, tasks, transactions};
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
@@ -47,6 +48,7 @@ suite! {
     commits::what_was_rolled_back_is_not_announced;
     commits::a_relaxed_commit_waits_for_no_disk;
     lookups::one_statement_finds_repository_and_content;
+    tasks::a_status_is_the_same_in_statements_and_in_code;
     names::accounts_and_keys;
     names::instances;
     names::namespaces;

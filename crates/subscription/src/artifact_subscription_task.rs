@@ -5,7 +5,7 @@ use berth_metadata::tables::{
 };
 use berth_metadata::{DbError, Page, Session};
 use berth_tasks::{
-    CANCEL_CHANNEL, CancelOutcome, End, Enqueued, NewTask, TASKS_CHANNEL, TaskState,
+    CANCEL_CHANNEL, CancelOutcome, End, Enqueued, LogLine, NewTask, TASKS_CHANNEL, TaskStatus, ask,
 };
 use berth_types::{Ctx, Digest, Millis, id};
 use serde::{Deserialize, Serialize};
@@ -40,34 +40,6 @@ pub(crate) struct SubscriptionPayload {
     pub(crate) max_attempts: i64,
 }
 
-/// ACR's states of a subscription task and of its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubscriptionStatus {
-    Pending,
-    Running,
-    Completed,
-}
-
-impl SubscriptionStatus {
-    /// ACR's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Running => "RUNNING",
-            Self::Completed => "COMPLETED",
-        }
-    }
-
-    /// A task that waits for another attempt has begun: it reads RUNNING.
-    fn of(state: TaskState, attempt: i64) -> Self {
-        match state {
-            TaskState::Ready if attempt == 0 => Self::Pending,
-            TaskState::Ready | TaskState::Running => Self::Running,
-            TaskState::Succeeded | TaskState::Failed | TaskState::Canceled => Self::Completed,
-        }
-    }
-}
-
 /// A run as it stands. Times are epoch milliseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubscriptionTaskView {
@@ -77,13 +49,11 @@ pub struct SubscriptionTaskView {
     pub rule_id: String,
     /// `AUTO` or `MANUAL`.
     pub task_type: String,
-    pub status: SubscriptionStatus,
+    pub status: TaskStatus,
     /// `SUCCESS` or `FAILED` once it ended.
     pub result: Option<String>,
     /// `success`, or what failed, once it ended; why it is repeated, before.
     pub message: Option<String>,
-    /// It ended by cancellation (its result reads FAILED).
-    pub canceled: bool,
     pub namespace_name: String,
     pub repo_name: String,
     pub source_provider: String,
@@ -234,7 +204,7 @@ impl Subscription {
         Ok((rows.collect(), total))
     }
 
-    /// A page of a run's log: line number and message, and how many lines there are.
+    /// A page of a run's log, and how many lines there are.
     ///
     /// # Errors
     /// `TaskNotFound` when there is no such run in this instance.
@@ -244,11 +214,10 @@ impl Subscription {
         instance_id: &str,
         task_id: &str,
         page: Page,
-    ) -> Result<(Vec<(i64, String)>, i64), SubscriptionError> {
+    ) -> Result<(Vec<LogLine>, i64), SubscriptionError> {
         let mut session = self.db().read().await?;
         find(&mut session, instance_id, task_id).await?;
-        let (lines, total) = berth_tasks::log_page(&mut session, task_id, page).await?;
-        Ok((lines.into_iter().map(|line| (line.line_number, line.message)).collect(), total))
+        Ok(ask::log(&mut session, task_id, page).await?)
     }
 
     /// Asks for the end of a run. A waiting one ends at once, a running one within a second.
@@ -264,7 +233,7 @@ impl Subscription {
         let mut session = self.db().begin().await?;
         find(&mut session, instance_id, task_id).await?;
         let now = self.now();
-        match berth_tasks::request_cancel_in(&mut session, task_id, now).await? {
+        match ask::cancel_in(&mut session, task_id, now).await? {
             CancelOutcome::Canceled => {
                 end_rows(&mut session, task_id, End::Canceled.reason(), now).await?;
             }
@@ -312,16 +281,14 @@ fn view(
     row: artifact_subscription_task::SubscriptionTaskRow,
 ) -> Result<SubscriptionTaskView, SubscriptionError> {
     let rule: SubscriptionRule = serde_json::from_str(&row.task.rule)?;
-    let status = SubscriptionStatus::of(row.state, row.attempt);
     Ok(SubscriptionTaskView {
         task_id: row.task.task_id,
         instance_id: row.task.instance_id,
         rule_id: row.task.rule_id,
         task_type: row.task.task_type,
-        status,
+        status: row.status,
         result: row.result,
         message: row.message.or(row.error),
-        canceled: row.state == TaskState::Canceled,
         namespace_name: row.task.namespace_name,
         repo_name: row.task.repo_name,
         source_provider: row.task.source_provider,

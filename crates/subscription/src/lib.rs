@@ -28,7 +28,7 @@ mod summary;
 mod validate;
 
 pub use artifact_subscription_rule::{NewSubscriptionRule, RuleChanges, SubscriptionRule};
-pub use artifact_subscription_task::{ResultRow, SubscriptionStatus, SubscriptionTaskView};
+pub use artifact_subscription_task::{ResultRow, SubscriptionTaskView};
 pub use config::{ProviderConfig, SubscriptionConfig, SubscriptionLimits};
 pub use error::{SubscriptionError, SubscriptionErrorKind};
 pub use schedule::SCHEDULE_KIND;

@@ -12,9 +12,9 @@
 //! Leases are times of the workers' clocks, so workers of one database keep their clocks within a
 //! fraction of the lease; a clock that is off costs repeated attempts, never a second completion.
 //!
-//! Entry points: [`enqueue`], [`request_cancel`], [`get`], [`log_page`], [`Handler`],
-//! [`TaskHandle`], [`Runner`], [`Scheduler`].
+//! Entry points: [`enqueue`], [`ask`], [`Handler`], [`TaskHandle`], [`Runner`], [`Scheduler`].
 
+pub mod ask;
 mod attempt;
 mod backoff;
 mod end;
@@ -29,14 +29,12 @@ mod schedule;
 mod supervise;
 mod watch;
 
-pub use berth_metadata::tables::task::{Task as TaskRow, TaskState};
+pub use ask::{CancelOutcome, LogLine, TaskView, Words};
+pub use berth_metadata::tables::task::{Task as TaskRow, TaskState, TaskStatus};
 pub use error::{TaskError, TaskErrorKind};
 pub use handle::{StopReason, TaskHandle};
 pub use handler::{End, Handler, TaskFailure};
-pub use queue::{
-    CancelOutcome, Enqueued, LogLine, NewTask, TaskView, enqueue, get, log_page, request_cancel,
-    request_cancel_in,
-};
+pub use queue::{Enqueued, NewTask, enqueue};
 pub use runner::{Runner, RunnerConfig};
 pub use schedule::{Fire, Scheduler};
 

@@ -193,7 +193,7 @@ mod tests {
         }
         let mut session = db.read().await.expect("session");
         let page = berth_metadata::Page { number: 1, size: 10 };
-        let (lines, total) = crate::log_page(&mut session, "t", page).await.expect("log");
+        let (lines, total) = crate::ask::log(&mut session, "t", page).await.expect("log");
         let messages: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
         assert_eq!((messages, total), (vec!["one", "two", "three"], 3));
     }

@@ -3,9 +3,8 @@
 //! Times of build tasks are seconds, unlike all others.
 
 use async_trait::async_trait;
-use berth_builder::{
-    ArtifactView, BuildStatus, BuildTaskView, NewBuildTask, Parameters, TaskFilter,
-};
+use berth_builder::{ArtifactView, BuildTaskView, NewBuildTask, Parameters, TaskFilter};
+use berth_tasks::{TaskStatus, Words};
 use berth_types::Millis;
 use serde_json::Value;
 
@@ -103,8 +102,8 @@ fn answer(task: BuildTaskView) -> BuildTaskAnswer {
         source_artifact: artifact(task.source),
         start_time: task.start_time.map(seconds),
         target_artifact: artifact(task.target),
-        task_status: task.status.as_str(),
-        canceled: task.canceled,
+        task_status: Words::BUILD.of(task.status),
+        canceled: task.status == TaskStatus::Canceled,
         create_time: task.created_at,
         error_message: task.error,
         progress,
@@ -193,7 +192,10 @@ impl Action for ListArtifactBuildTaskLog {
         let builder = control.builder();
         let (lines, total_count) =
             builder.task_log(&call.ctx, instance_id, &self.build_task_id, page).await?;
-        let line = |(line_number, message)| LogLine { line_number, message };
+        let line = |line: berth_tasks::LogLine| LogLine {
+            line_number: line.line_number,
+            message: line.message,
+        };
         Ok(BuildTaskLog { build_task_logs: lines.into_iter().map(line).collect(), total_count })
     }
 }
@@ -269,7 +271,8 @@ impl Action for ListArtifactBuildTask {
     async fn run(self, control: &Control, call: &Call) -> Result<BuildTaskList, ApiError> {
         let page = page(self.page_no, self.page_size)?;
         let status = self.task_status.map(|text| {
-            BuildStatus::parse(&text)
+            Words::BUILD
+                .parse(&text)
                 .ok_or_else(|| ApiError::invalid("TaskStatus", format!("`{text}` is no state")))
         });
         let filter =

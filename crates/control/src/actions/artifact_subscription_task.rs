@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use berth_subscription::{ResultRow, SubscriptionTaskView};
+use berth_tasks::{TaskStatus, Words};
 use serde_json::Value;
 
 use super::Done;
@@ -120,9 +121,9 @@ fn answer(task: SubscriptionTaskView) -> SubscriptionTaskAnswer {
         tag_total_count: task.tag_total_count,
         task_id: task.task_id,
         task_result: task.result,
-        task_status: task.status.as_str(),
+        task_status: Words::SUBSCRIPTION.of(task.status),
         task_type: task.task_type,
-        canceled: task.canceled,
+        canceled: task.status == TaskStatus::Canceled,
         create_time: task.created_at,
         progress,
         rule_id: task.rule_id,
@@ -403,7 +404,10 @@ impl Action for ListArtifactSubscriptionTaskLog {
         let subscription = control.subscription();
         let (lines, total_count) =
             subscription.task_log(&call.ctx, instance_id, &self.task_id, page).await?;
-        let line = |(line_number, message)| LogLine { line_number, message };
+        let line = |line: berth_tasks::LogLine| LogLine {
+            line_number: line.line_number,
+            message: line.message,
+        };
         Ok(SubscriptionTaskLog { task_logs: lines.into_iter().map(line).collect(), total_count })
     }
 }

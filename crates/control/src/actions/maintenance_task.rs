@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use berth_artifacts::{MaintenanceKind, MaintenanceTask};
-use berth_tasks::TaskState;
+use berth_tasks::{TaskStatus, Words};
 use serde_json::Value;
 
 use super::Done;
@@ -77,7 +77,7 @@ fn answer(MaintenanceTask { kind, task }: MaintenanceTask) -> MaintenanceTaskAns
         _ => None,
     };
     MaintenanceTaskAnswer {
-        canceled: task.state == TaskState::Canceled,
+        canceled: task.status == TaskStatus::Canceled,
         create_time: task.created_at,
         end_time: task.finished_at,
         error_message: task.error,
@@ -85,12 +85,7 @@ fn answer(MaintenanceTask { kind, task }: MaintenanceTask) -> MaintenanceTaskAns
         progress,
         start_time: task.started_at,
         task_id: task.task_id,
-        task_status: match task.state {
-            TaskState::Ready => "PENDING",
-            TaskState::Running => "RUNNING",
-            TaskState::Succeeded => "SUCCESS",
-            TaskState::Failed | TaskState::Canceled => "FAILED",
-        },
+        task_status: Words::MAINTENANCE.of(task.status),
     }
 }
 

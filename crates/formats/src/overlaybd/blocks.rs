@@ -35,7 +35,7 @@ impl BlockReader {
     ///
     /// # Errors
     /// [`OverlayError::Invalid`] for sparse regions out of order or bounds and when `input` fails,
-    /// [`OverlayError::Cancelled`], those of `sink`.
+    /// [`OverlayError::Canceled`], those of `sink`.
     pub(crate) fn read(
         &mut self,
         input: &mut impl Read,

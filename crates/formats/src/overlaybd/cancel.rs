@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::OverlayError;
 
 /// Shared between the worker that converts and whoever may want it to stop. Conversions look at
-/// it at least every few MiB and end with [`OverlayError::Cancelled`].
+/// it at least every few MiB and end with [`OverlayError::Canceled`].
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<Flag>);
 
@@ -37,8 +37,8 @@ impl Cancel {
     }
 
     /// # Errors
-    /// [`OverlayError::Cancelled`] once [`Cancel::cancel`] was called.
+    /// [`OverlayError::Canceled`] once [`Cancel::cancel`] was called.
     pub fn check(&self) -> Result<(), OverlayError> {
-        if self.is_cancelled() { Err(OverlayError::Cancelled) } else { Ok(()) }
+        if self.is_cancelled() { Err(OverlayError::Canceled) } else { Ok(()) }
     }
 }

@@ -77,7 +77,7 @@ pub enum ChainError {
 /// Groups of [`ChainError`] that callers treat alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainErrorKind {
-    Cancelled,
+    Canceled,
     /// The reader of a source layer failed.
     Source,
     /// A layer is broken; trying again gives the same.
@@ -98,7 +98,7 @@ impl ChainError {
                 OverlayErrorKind::Full => ChainErrorKind::Full,
                 OverlayErrorKind::Source => ChainErrorKind::Source,
                 OverlayErrorKind::Io => ChainErrorKind::Spool,
-                OverlayErrorKind::Cancelled => ChainErrorKind::Cancelled,
+                OverlayErrorKind::Canceled => ChainErrorKind::Canceled,
             },
             Self::Observer { .. } => ChainErrorKind::Observer,
             Self::Internal { .. } => ChainErrorKind::Internal,

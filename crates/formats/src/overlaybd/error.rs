@@ -40,7 +40,7 @@ pub enum OverlayError {
     Io(#[from] io::Error),
     /// [`super::Cancel`] was set.
     #[error("cancelled")]
-    Cancelled,
+    Canceled,
 }
 
 /// Groups of [`OverlayError`] that callers treat alike.
@@ -54,7 +54,7 @@ pub enum OverlayErrorKind {
     Source,
     /// Reading or writing blobs failed; trying again may help.
     Io,
-    Cancelled,
+    Canceled,
 }
 
 impl OverlayError {
@@ -64,7 +64,7 @@ impl OverlayError {
 
     pub fn kind(&self) -> OverlayErrorKind {
         match self {
-            Self::Cancelled => OverlayErrorKind::Cancelled,
+            Self::Canceled => OverlayErrorKind::Canceled,
             Self::Source { .. } => OverlayErrorKind::Source,
             Self::Ext4(Ext4Error::DiskFull { .. } | Ext4Error::InodesFull { .. }) => {
                 OverlayErrorKind::Full

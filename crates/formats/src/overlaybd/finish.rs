@@ -21,7 +21,7 @@ const PADDING: [u8; 16] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0,
 ///
 /// # Errors
 /// [`OverlayError::Limit`] when the index has too many entries, [`OverlayError::Io`],
-/// [`OverlayError::Cancelled`].
+/// [`OverlayError::Canceled`].
 pub fn finish(layer: PlacedLayer, cancel: &Cancel) -> Result<FinishedLayer, OverlayError> {
     let PlacedLayer { diff_id, amounts, dense_from, mut output, placement, lineage, virtual_size } =
         layer;

@@ -21,7 +21,7 @@ use super::{Cancel, OverlayError, Spool, tarwrap};
 /// [`OverlayError::Tar`] names a broken entry, [`OverlayError::Damaged`] is broken compression,
 /// [`OverlayError::Source`] hands back the error of `reader`, [`OverlayError::DiffId`],
 /// [`OverlayError::Limit`], [`OverlayError::Io`] when the spool fails,
-/// [`OverlayError::Cancelled`].
+/// [`OverlayError::Canceled`].
 pub fn ingest(
     source: Source<impl Read + Send>,
     lineage: Lineage,

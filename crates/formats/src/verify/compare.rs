@@ -76,7 +76,7 @@ impl<R: ReadAt> Comparison<'_, R> {
         }
         for (name, child) in self.tree.children(node) {
             if self.cancel.is_cancelled() {
-                return Err(VerifyError::Cancelled);
+                return Err(VerifyError::Canceled);
             }
             let child_path = join(path, name);
             let Some(child_inode) = found.remove(name) else {

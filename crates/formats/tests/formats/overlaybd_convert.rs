@@ -402,7 +402,7 @@ fn cancelling_and_limits_stop_an_endless_layer() {
         };
         let jobs = [LayerJob { diff_id: Digest::sha256(b""), compression: None, cached: false }];
         let error = convert_chain(&jobs, &conversion).expect_err("it never ends");
-        let expected = if limited { ChainErrorKind::Broken } else { ChainErrorKind::Cancelled };
+        let expected = if limited { ChainErrorKind::Broken } else { ChainErrorKind::Canceled };
         assert_eq!(error.kind(), expected, "{error}");
         assert!(endless.1.load(Ordering::Relaxed) < 32 << 20, "it read on");
         assert_eq!(std::fs::read_dir(scratch.path()).expect("scratch").count(), 0);

@@ -3,25 +3,17 @@
 
 use berth_types::{Digest, Millis};
 
+use super::task::{TaskStatus, status_of};
 use crate::{DbError, Page, Row, Session, args};
 
 pub const STATEMENTS: &[&str] = &[INSERT, FIND, LIST, COUNT, SET_TARGET];
-
-/// ACR's name of a build's state. A task that waits for a retry has begun to build.
-macro_rules! status {
-    () => {
-        "CASE WHEN t.state = 'SUCCEEDED' THEN 'SUCCESS' \
-         WHEN t.state IN ('FAILED', 'CANCELED') THEN 'FAILED' \
-         WHEN t.state = 'READY' AND t.attempt = 0 THEN 'PENDING' ELSE 'BUILDING' END"
-    };
-}
 
 macro_rules! selected {
     () => {
         concat!(
             "WHERE b.instance_id = $1 AND ($2 = '' OR b.repo_id = $2) \
              AND ($3 = '' OR b.source_tag = $3) AND ($4 = '' OR ",
-            status!(),
+            status_of!(),
             " = $4)"
         )
     };
@@ -30,9 +22,7 @@ macro_rules! selected {
 macro_rules! joined {
     ($($rest:tt)*) => {
         concat!(
-            "SELECT b.*, ",
-            status!(),
-            " AS status, t.state, t.progress, t.error, t.started_at, t.finished_at \
+            "SELECT b.*, t.state, t.attempt, t.progress, t.error, t.started_at, t.finished_at \
              FROM build_task b JOIN task t ON t.task_id = b.task_id ",
             $($rest)*
         )
@@ -78,23 +68,20 @@ pub struct BuildTaskRow {
     pub target_digest: Option<Digest>,
     pub target_size: Option<i64>,
     pub target_layer_count: Option<i64>,
-    /// `PENDING`, `BUILDING`, `SUCCESS` or `FAILED`.
-    pub status: String,
-    /// Whether it ended by cancellation.
-    pub canceled: bool,
+    pub status: TaskStatus,
     pub progress: String,
     pub error: Option<String>,
     pub started_at: Option<Millis>,
     pub finished_at: Option<Millis>,
 }
 
-/// Which builds to list; empty texts select everything.
+/// Which builds to list; empty texts and `None` select everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub repo_id: String,
     pub source_tag: String,
-    /// `PENDING`, `BUILDING`, `SUCCESS` or `FAILED`.
-    pub status: String,
+    /// `Failed` selects the cancelled ones too.
+    pub status: Option<TaskStatus>,
 }
 
 /// Inserts the row beside its `task` row, in the same transaction.
@@ -143,7 +130,8 @@ pub async fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<(Vec<BuildTaskRow>, i64), DbError> {
-    let filters = || args![instance_id, &filter.repo_id, &filter.source_tag, &filter.status];
+    let status = filter.status.map_or("", TaskStatus::as_filter);
+    let filters = || args![instance_id, &filter.repo_id, &filter.source_tag, status];
     let mut values = filters();
     values.extend(args![page.size, page.offset()]);
     let rows = session.fetch_all(LIST, values).await?;
@@ -189,8 +177,7 @@ fn read(row: &Row) -> Result<BuildTaskRow, DbError> {
         },
         target_size: row.opt_int("target_size")?,
         target_layer_count: row.opt_int("target_layer_count")?,
-        status: row.text("status")?,
-        canceled: row.text("state")? == "CANCELED",
+        status: TaskStatus::of(row.parse("state")?, row.int("attempt")?),
         progress: row.text("progress")?,
         error: row.opt_text("error")?,
         started_at: row.opt_int("started_at")?,

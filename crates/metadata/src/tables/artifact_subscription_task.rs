@@ -3,7 +3,7 @@
 
 use berth_types::Millis;
 
-use super::task::TaskState;
+use super::task::TaskStatus;
 use crate::{DbError, Page, Row, Session, args};
 
 /// What is stored when a run is asked for.
@@ -36,8 +36,7 @@ pub struct SubscriptionTaskRow {
     /// `SUCCESS` or `FAILED` once it ended.
     pub result: Option<String>,
     pub message: Option<String>,
-    pub state: TaskState,
-    pub attempt: i64,
+    pub status: TaskStatus,
     pub progress: String,
     /// Why the last attempt failed.
     pub error: Option<String>,
@@ -165,8 +164,7 @@ fn read(row: &Row) -> Result<SubscriptionTaskRow, DbError> {
         tag_subscription_count: row.opt_int("tag_subscription_count")?,
         result: row.opt_text("result")?,
         message: row.opt_text("message")?,
-        state: row.parse("state")?,
-        attempt: row.int("attempt")?,
+        status: TaskStatus::of(row.parse("state")?, row.int("attempt")?),
         progress: row.text("progress")?,
         error: row.opt_text("error")?,
         started_at: row.opt_int("started_at")?,

@@ -1,68 +1,14 @@
 //! Rows of the task queue. Every statement that a worker issues carries (`task_id`, `attempt`) and
 //! touches RUNNING rows only, so that a worker that lost its lease changes nothing.
 
-use std::fmt;
-use std::str::FromStr;
+mod state;
 
 use berth_types::Millis;
 
-use crate::{DbError, Engine, Row, Session, args};
+pub(crate) use state::status_of;
+pub use state::{TaskState, TaskStateError, TaskStatus};
 
-/// The state of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TaskState {
-    /// Waits for a worker, perhaps until its `run_at`.
-    Ready,
-    /// Leased by a worker.
-    Running,
-    Succeeded,
-    Failed,
-    Canceled,
-}
-
-impl TaskState {
-    /// As stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "READY",
-            Self::Running => "RUNNING",
-            Self::Succeeded => "SUCCEEDED",
-            Self::Failed => "FAILED",
-            Self::Canceled => "CANCELED",
-        }
-    }
-
-    /// Whether the task will not change any more.
-    pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
-    }
-}
-
-impl fmt::Display for TaskState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A text that names no state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a task state")]
-pub struct TaskStateError(String);
-
-impl FromStr for TaskState {
-    type Err = TaskStateError;
-
-    fn from_str(text: &str) -> Result<Self, TaskStateError> {
-        match text {
-            "READY" => Ok(Self::Ready),
-            "RUNNING" => Ok(Self::Running),
-            "SUCCEEDED" => Ok(Self::Succeeded),
-            "FAILED" => Ok(Self::Failed),
-            "CANCELED" => Ok(Self::Canceled),
-            _ => Err(TaskStateError(text.to_owned())),
-        }
-    }
-}
+use crate::{DbError, Engine, Page, Row, Session, args};
 
 /// A row of `task`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +48,15 @@ const INSERT: &str = "INSERT INTO task (task_id, queue, kind, payload, state, pr
 const FIND: &str = "SELECT task_id, queue, kind, payload, state, priority, run_at, attempt, \
      max_attempts, lease_owner, lease_expires_at, cancel_requested, progress, dedup_key, error, \
      log_lines, created_at, started_at, finished_at FROM task WHERE task_id = $1";
+
+const COUNT: &str =
+    "SELECT COUNT(*) AS total FROM task WHERE queue = $1 AND ($2 = '' OR kind = $2)";
+
+const LIST: &str = "SELECT task_id, queue, kind, payload, state, priority, run_at, attempt, \
+     max_attempts, lease_owner, lease_expires_at, cancel_requested, progress, dedup_key, error, \
+     log_lines, created_at, started_at, finished_at FROM task \
+     WHERE queue = $1 AND ($2 = '' OR kind = $2) \
+     ORDER BY created_at DESC, task_id DESC LIMIT $3 OFFSET $4";
 
 const FIND_UNFINISHED_BY_DEDUP_KEY: &str =
     "SELECT task_id FROM task WHERE dedup_key = $1 AND state IN ('READY', 'RUNNING')";
@@ -177,6 +132,8 @@ const COUNT_BY_STATE: &str = "SELECT COUNT(*) AS tasks FROM task WHERE queue = $
 pub const STATEMENTS: &[&str] = &[
     INSERT,
     FIND,
+    COUNT,
+    LIST,
     FIND_UNFINISHED_BY_DEDUP_KEY,
     NEXT_RUN_AT,
     FENCE,
@@ -223,6 +180,20 @@ pub async fn insert(session: &mut Session, task: &Task) -> Result<bool, DbError>
 
 pub async fn find(session: &mut Session, task_id: &str) -> Result<Option<Task>, DbError> {
     session.fetch_optional(FIND, args![task_id]).await?.map(|row| decode(&row)).transpose()
+}
+
+/// A page of the tasks of a queue, newest first, and how many there are in all; an empty kind
+/// takes all.
+pub async fn list(
+    session: &mut Session,
+    queue: &str,
+    kind: &str,
+    page: Page,
+) -> Result<(Vec<Task>, i64), DbError> {
+    let total = session.fetch_one(COUNT, args![queue, kind]).await?.int("total")?;
+    let values = args![queue, kind, page.limit(), page.offset()];
+    let rows = session.fetch_all(LIST, values).await?;
+    Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, total))
 }
 
 /// The unfinished task that holds the key.

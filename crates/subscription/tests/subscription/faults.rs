@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use berth_oci::media_type;
-use berth_subscription::SubscriptionStatus;
+use berth_tasks::TaskStatus;
 use berth_types::Digest;
 
 use crate::support::{INSTANCE, Place, Upstream, on_both_engines, rule_from};
@@ -213,7 +213,7 @@ async fn a_running_task_is_cancelled_within_a_second(place: Place) {
     let task = subscription.create_task(&place.ctx, INSTANCE, &rule).await.expect("task");
     loop {
         let view = subscription.get_task(&place.ctx, INSTANCE, &task).await.expect("task");
-        if view.status == SubscriptionStatus::Running {
+        if view.status == TaskStatus::Running {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -223,7 +223,7 @@ async fn a_running_task_is_cancelled_within_a_second(place: Place) {
     subscription.cancel_task(&place.ctx, INSTANCE, &task).await.expect("cancel");
     let ended = place.end_of(&subscription, &task).await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    assert!(ended.task.canceled);
+    assert_eq!(ended.task.status, TaskStatus::Canceled);
     assert_eq!(ended.said(), ("FAILED", "the task was cancelled"));
     assert!(ended.log.last().is_some_and(|line| line.contains("cancelled")), "{ended:?}");
     let again = subscription.cancel_task(&place.ctx, INSTANCE, &task).await;
@@ -238,7 +238,7 @@ async fn a_waiting_task_is_cancelled_at_once(place: Place) {
     let same = subscription.create_task(&place.ctx, INSTANCE, &rule).await.expect("task");
     assert_eq!(task, same, "one unfinished task per rule");
     let view = subscription.get_task(&place.ctx, INSTANCE, &task).await.expect("task");
-    assert_eq!((view.status, view.result), (SubscriptionStatus::Pending, None));
+    assert_eq!((view.status, view.result), (TaskStatus::Pending, None));
     subscription.cancel_task(&place.ctx, INSTANCE, &task).await.expect("cancel");
     let ended = place.end_of(&subscription, &task).await;
     assert_eq!(ended.said(), ("FAILED", "the task was cancelled"));

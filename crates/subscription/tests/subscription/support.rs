@@ -10,8 +10,7 @@ use berth_oci::client::RetryPolicy;
 use berth_oci::media_type;
 use berth_storage::StorageConfig;
 use berth_subscription::{
-    NewSubscriptionRule, ResultRow, Subscription, SubscriptionConfig, SubscriptionStatus,
-    SubscriptionTaskView,
+    NewSubscriptionRule, ResultRow, Subscription, SubscriptionConfig, SubscriptionTaskView,
 };
 use berth_tasks::{Runner, RunnerConfig};
 use berth_testkit::registry::{Registry, sha256};
@@ -146,13 +145,13 @@ impl Place {
     pub(crate) async fn end_of(&self, subscription: &Subscription, task_id: &str) -> Ended {
         for _ in 0..1200 {
             let task = subscription.get_task(&self.ctx, INSTANCE, task_id).await.expect("task");
-            if task.status == SubscriptionStatus::Completed {
+            if task.status.is_finished() {
                 let page = Page::new(1, 100);
                 let results = subscription.task_results(&self.ctx, INSTANCE, task_id, page);
                 let log = subscription.task_log(&self.ctx, INSTANCE, task_id, Page::new(1, 1000));
                 let (rows, total) = results.await.expect("results");
                 assert_eq!(i64::try_from(rows.len()), Ok(total));
-                let log = log.await.expect("log").0.into_iter().map(|(_, line)| line).collect();
+                let log = log.await.expect("log").0.into_iter().map(|line| line.message).collect();
                 return Ended { task, rows, log };
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use berth_tasks::{CancelOutcome, NewTask, StopReason, TaskFailure, TaskState, request_cancel};
+use berth_tasks::{CancelOutcome, NewTask, StopReason, TaskFailure, TaskState, ask};
 use berth_types::{Clock as _, SystemClock};
 
 use crate::support::{AtWork, Closure, ENDED_TABLE, Place, handler, on_both_engines, quick, task};
@@ -28,7 +28,7 @@ fn patient() -> Closure {
 }
 
 async fn cancel(place: &Place, task_id: &str) -> CancelOutcome {
-    request_cancel(&place.db, task_id, SystemClock.now()).await.expect("cancel")
+    ask::cancel(&place.db, task_id, SystemClock.now()).await.expect("cancel")
 }
 
 async fn while_it_waits(place: Place) {
@@ -73,7 +73,7 @@ async fn from_another_process(place: Place) {
     place.until("t", |view| view.state == TaskState::Running).await;
     let elsewhere = place.elsewhere().await;
     let asked = Instant::now();
-    request_cancel(&elsewhere, "t", SystemClock.now()).await.expect("cancel");
+    ask::cancel(&elsewhere, "t", SystemClock.now()).await.expect("cancel");
     assert_eq!(place.finished("t").await.state, TaskState::Canceled);
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     runner.stop().await;

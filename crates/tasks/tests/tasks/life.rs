@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use berth_metadata::Page;
-use berth_tasks::{Enqueued, NewTask, TaskFailure, TaskState, enqueue, get, log_page};
+use berth_tasks::{Enqueued, NewTask, TaskFailure, TaskState, ask, enqueue};
 use berth_types::{Clock as _, SystemClock};
 use serde_json::json;
 
@@ -174,7 +174,7 @@ async fn one_unfinished_task_per_dedup_key(place: Place) {
     );
     place.until("a", |view| view.state == TaskState::Running).await;
     assert_eq!(place.enqueue(keyed("c")).await, duplicate, "also while it runs");
-    berth_tasks::request_cancel(&place.db, "a", SystemClock.now()).await.expect("cancel");
+    ask::cancel(&place.db, "a", SystemClock.now()).await.expect("cancel");
     place.finished("a").await;
     assert_eq!(place.enqueue(keyed("d")).await, Enqueued::New);
     place.finished("d").await;
@@ -197,7 +197,7 @@ async fn an_undone_transaction_enqueues_nothing(place: Place) {
     enqueue(&mut session, task("t"), SystemClock.now()).await.expect("enqueue");
     drop(session);
     let mut session = place.db.read().await.expect("read");
-    assert!(get(&mut session, "t").await.expect("get").is_none());
+    assert!(ask::find(&mut session, "t").await.expect("get").is_none());
     let refused = NewTask { max_attempts: 0, ..task("u") };
     let mut session = place.db.begin().await.expect("begin");
     assert!(enqueue(&mut session, refused, SystemClock.now()).await.is_err());
@@ -256,11 +256,11 @@ async fn logs_and_progress_are_seen_while_it_runs(place: Place) {
     assert_eq!(view.state, TaskState::Running);
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     let mut session = place.db.read().await.expect("read");
-    let (lines, total) = log_page(&mut session, "t", Page::new(3, 10)).await.expect("log");
+    let (lines, total) = ask::log(&mut session, "t", Page::new(3, 10)).await.expect("log");
     assert_eq!((lines.len(), total), (5, 25));
     assert_eq!((lines[0].line_number, lines[0].message.as_str()), (21, "line 21"));
-    assert!(log_page(&mut session, "t", Page::new(4, 10)).await.expect("log").0.is_empty());
-    assert_eq!(log_page(&mut session, "x", Page::new(1, 10)).await.expect("log").1, 0);
+    assert!(ask::log(&mut session, "t", Page::new(4, 10)).await.expect("log").0.is_empty());
+    assert_eq!(ask::log(&mut session, "x", Page::new(1, 10)).await.expect("log").1, 0);
     drop(session);
     runner.stop().await;
     assert_eq!(place.view("t").await.state, TaskState::Ready, "given back");

@@ -1,5 +1,6 @@
 //! The task engine on SQLite and on PostgreSQL.
 
+mod ask;
 mod cancel;
 mod chaos;
 mod life;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use berth_metadata::{Db, DbError, DbOptions, Page, Session};
 use berth_tasks::{
     End, Enqueued, Handler, NewTask, Runner, RunnerConfig, TASKS_CHANNEL, TaskFailure, TaskHandle,
-    TaskRow, TaskView, enqueue, get, log_page,
+    TaskRow, TaskView, ask, enqueue,
 };
 use berth_types::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Place {
 
     pub(crate) async fn view(&self, task_id: &str) -> TaskView {
         let mut session = self.db.read().await.expect("read");
-        get(&mut session, task_id).await.expect("get").expect("the task exists")
+        ask::find(&mut session, task_id).await.expect("get").expect("the task exists")
     }
 
     /// Waits until `condition` holds.
@@ -105,7 +105,7 @@ impl Place {
     pub(crate) async fn log(&self, task_id: &str) -> Vec<String> {
         let mut session = self.db.read().await.expect("read");
         let page = Page::new(1, 100_000);
-        let (lines, total) = log_page(&mut session, task_id, page).await.expect("log");
+        let (lines, total) = ask::log(&mut session, task_id, page).await.expect("log");
         let numbers: Vec<_> = lines.iter().map(|line| line.line_number).collect();
         assert_eq!(numbers, (1..=total).collect::<Vec<_>>(), "line numbers of {task_id}");
         lines.into_iter().map(|line| line.message).collect()
