@@ -4,6 +4,8 @@ mod push;
 mod referrers;
 mod validate;
 
+use std::collections::HashSet;
+
 use berth_metadata::tables::repository::Repository;
 use berth_metadata::tables::{manifest, repository, tag};
 use berth_types::{Ctx, Digest, Reference, Tag};
@@ -64,6 +66,30 @@ impl Manifests<'_> {
         let row = row.ok_or_else(|| ArtifactError::ManifestUnknown(reference.to_string()))?;
         let content = Bytes::from(row.content);
         Ok(StoredManifest { digest: row.digest, media_type: row.media_type, content })
+    }
+
+    /// Whether the repository has the manifest.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn exists(&self, repo_id: &str, digest: &Digest) -> Result<bool, ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        Ok(manifest::exists(&mut session, repo_id, digest).await?)
+    }
+
+    /// The children of an index here that the repository does not have: an index may be sparse
+    /// (distribution-spec 1.1, "Pushing Manifests").
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn absent_children(
+        &self,
+        repo_id: &str,
+        digest: &Digest,
+    ) -> Result<HashSet<Digest>, ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        let absent = manifest::absent_children(&mut session, repo_id, digest).await?;
+        Ok(absent.into_iter().collect())
     }
 
     /// Deletes a manifest with the tags on it.

@@ -21,6 +21,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0002_data_plane.sql"),
         include_str!("../../../migrations/postgres/0002_data_plane.sql"),
     ),
+    (
+        6,
+        "subscription",
+        include_str!("../../../migrations/sqlite/0006_subscription.sql"),
+        include_str!("../../../migrations/postgres/0006_subscription.sql"),
+    ),
 ];
 
 /// The migrator of the engine.

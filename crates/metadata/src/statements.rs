@@ -24,6 +24,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("schedule", tables::schedule::STATEMENTS),
     ("scrub", tables::scrub::STATEMENTS),
     ("setting", tables::setting::STATEMENTS),
+    ("artifact_subscription_delivery", tables::artifact_subscription_delivery::STATEMENTS),
     ("artifact_subscription_result", tables::artifact_subscription_result::STATEMENTS),
     ("artifact_subscription_rule", tables::artifact_subscription_rule::STATEMENTS),
     ("artifact_subscription_task", tables::artifact_subscription_task::STATEMENTS),

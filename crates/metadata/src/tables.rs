@@ -6,6 +6,7 @@ pub mod access_key;
 pub mod account;
 pub mod artifact_build_rule;
 pub mod artifact_build_task;
+pub mod artifact_subscription_delivery;
 pub mod artifact_subscription_result;
 pub mod artifact_subscription_rule;
 pub mod artifact_subscription_task;

@@ -15,6 +15,7 @@ mod manifests;
 mod push;
 mod rate;
 mod realm;
+mod referrers;
 mod transport;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use berth_control::{Control, ControlConfig};
 use berth_metadata::{Access, Db, DbOptions};
 use berth_registry::Registry;
 use berth_storage::StorageConfig;
-use berth_subscription::{ProviderConfig, Subscription, SubscriptionConfig};
+use berth_subscription::{ProviderConfig, Subscription, SubscriptionConfig, SubscriptionLimits};
 use berth_types::{Clock, SystemClock};
 
 use crate::config::{BuildSection, Config, ProviderSection};
@@ -157,6 +157,10 @@ fn subscriptions(config: &Config) -> Result<SubscriptionConfig, ServerError> {
         providers,
         interval: config.subscription.interval,
         workers: config.subscription.workers,
+        limits: SubscriptionLimits {
+            tag_count: config.subscription.max_tag_count.into(),
+            dated_tags: config.subscription.max_dated_tags,
+        },
         ..SubscriptionConfig::default()
     })
 }

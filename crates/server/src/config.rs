@@ -231,11 +231,17 @@ pub struct SubscriptionSection {
     pub interval: Duration,
     /// Subscription tasks that run at the same time.
     pub workers: usize,
+    /// The largest `TagCount` of a rule.
+    pub max_tag_count: u32,
+    /// Most matching tags of a run that are ordered by creation time, which costs up to three requests
+    /// each.
+    pub max_dated_tags: usize,
 }
 
 impl Default for SubscriptionSection {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(3600), workers: 2 }
+        let interval = Duration::from_secs(3600);
+        Self { interval, workers: 2, max_tag_count: 100, max_dated_tags: 2000 }
     }
 }
 

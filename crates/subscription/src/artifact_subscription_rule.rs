@@ -36,6 +36,11 @@ pub struct NewSubscriptionRule {
     pub override_tags: bool,
     /// Kept and shown; Berth has no slower way to be faster than.
     pub accelerate: bool,
+    /// `KEEP` (when left out) or `REWRITE`: [`IndexMode`].
+    pub index_mode: Option<String>,
+    /// Whether signatures, SBOMs and attestations that refer to an image come along; they do when it
+    /// is left out.
+    pub referrers: Option<bool>,
 }
 
 /// What to change of a rule; `None` leaves it.
@@ -52,6 +57,8 @@ pub struct RuleChanges {
     pub tag_count: Option<i64>,
     pub override_tags: Option<bool>,
     pub accelerate: Option<bool>,
+    pub index_mode: Option<String>,
+    pub referrers: Option<bool>,
 }
 
 /// A rule as it stands.
@@ -71,8 +78,49 @@ pub struct SubscriptionRule {
     pub tag_count: i64,
     pub override_tags: bool,
     pub accelerate: bool,
+    #[serde(default)]
+    pub index_mode: IndexMode,
+    #[serde(default = "yes")]
+    pub referrers: bool,
     pub created_at: Millis,
     pub modified_at: Millis,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What becomes of an index of which a rule takes some platforms only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum IndexMode {
+    /// It keeps its bytes, and so its digest and signatures; children of other platforms are absent.
+    #[default]
+    Keep,
+    /// It is written anew with the kept children only, and has a digest of its own.
+    Rewrite,
+}
+
+impl IndexMode {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "KEEP",
+            Self::Rewrite => "REWRITE",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Keep, Self::Rewrite].into_iter().find(|mode| mode.as_str() == name)
+    }
+
+    fn given(name: Option<&str>) -> Result<Option<Self>, SubscriptionError> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(None) };
+        let mode = Self::parse(name).ok_or_else(|| {
+            SubscriptionError::invalid("IndexMode", format!("`{name}` is neither KEEP nor REWRITE"))
+        })?;
+        Ok(Some(mode))
+    }
 }
 
 impl Subscription {
@@ -101,6 +149,8 @@ impl Subscription {
             tag_count: new.tag_count,
             override_tags: new.override_tags,
             accelerate: new.accelerate,
+            index_mode: IndexMode::given(new.index_mode.as_deref())?.unwrap_or_default(),
+            referrers: new.referrers.unwrap_or(true),
             created_at: now,
             modified_at: now,
         };
@@ -146,7 +196,7 @@ impl Subscription {
         let mut session = self.db().begin().await?;
         let row = artifact_subscription_rule::find(&mut session, instance_id, rule_id).await?;
         let mut rule = read(row.ok_or_else(|| rule_not_found(rule_id))?)?;
-        changes.apply(&mut rule);
+        changes.apply(&mut rule)?;
         rule.modified_at = self.now();
         let rule = validate::complete(self.config(), rule)?;
         check_target(&mut session, &rule).await?;
@@ -195,7 +245,8 @@ impl Subscription {
 }
 
 impl RuleChanges {
-    fn apply(self, rule: &mut SubscriptionRule) {
+    fn apply(self, rule: &mut SubscriptionRule) -> Result<(), SubscriptionError> {
+        let index_mode = IndexMode::given(self.index_mode.as_deref())?;
         fn set<T>(field: &mut T, change: Option<T>) {
             if let Some(value) = change {
                 *field = value;
@@ -218,6 +269,9 @@ impl RuleChanges {
         set(&mut rule.tag_count, self.tag_count);
         set(&mut rule.override_tags, self.override_tags);
         set(&mut rule.accelerate, self.accelerate);
+        set(&mut rule.index_mode, index_mode);
+        set(&mut rule.referrers, self.referrers);
+        Ok(())
     }
 }
 
@@ -263,6 +317,8 @@ fn row(rule: &SubscriptionRule) -> Result<Row, SubscriptionError> {
         tag_count: rule.tag_count,
         override_tags: rule.override_tags,
         accelerate: rule.accelerate,
+        index_mode: rule.index_mode.as_str().to_owned(),
+        referrers: rule.referrers,
         created_at: rule.created_at,
         modified_at: rule.modified_at,
     })
@@ -271,6 +327,8 @@ fn row(rule: &SubscriptionRule) -> Result<Row, SubscriptionError> {
 pub(crate) fn read(row: Row) -> Result<SubscriptionRule, SubscriptionError> {
     let platforms = serde_json::from_str(&row.platforms)
         .map_err(|error| DbError::corrupt("platforms", error))?;
+    let index_mode = IndexMode::parse(&row.index_mode)
+        .ok_or_else(|| DbError::corrupt("index_mode", &row.index_mode))?;
     Ok(SubscriptionRule {
         rule_id: row.rule_id,
         instance_id: row.instance_id,
@@ -285,6 +343,8 @@ pub(crate) fn read(row: Row) -> Result<SubscriptionRule, SubscriptionError> {
         tag_count: row.tag_count,
         override_tags: row.override_tags,
         accelerate: row.accelerate,
+        index_mode,
+        referrers: row.referrers,
         created_at: row.created_at,
         modified_at: row.modified_at,
     })

@@ -25,7 +25,7 @@ pub(crate) enum TaskType {
 }
 
 impl TaskType {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Auto => "AUTO",
             Self::Manual => "MANUAL",

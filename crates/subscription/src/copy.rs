@@ -3,8 +3,11 @@
 mod blob;
 mod failure;
 mod manifest;
+mod referrers;
+mod selection;
+mod tally;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,11 +21,14 @@ use berth_types::{Ctx, Digest, Platform, Reference, Tag};
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-use crate::artifact_subscription_rule::SubscriptionRule;
+use crate::artifact_subscription_rule::{IndexMode, SubscriptionRule};
 use crate::pattern::TagPattern;
-use crate::provider::source_repository;
+use crate::platforms;
+use crate::provider::{origin, source_repository};
 use crate::subscription::Subscription;
 use failure::CopyFailure;
+use referrers::Along;
+use selection::Selection;
 
 /// What one attempt works with.
 pub(crate) struct CopyRun {
@@ -37,6 +43,12 @@ pub(crate) struct CopyRun {
     pub(crate) source_repository: String,
     /// With the domain, for the log.
     pub(crate) source: String,
+    /// The registry as deliveries are recorded.
+    origin: String,
+    /// Tags at the source, when they were listed.
+    pub(crate) listing: Option<HashSet<String>>,
+    /// Somebody asked for this run; it is not a periodic one.
+    pub(crate) is_manual: bool,
     repository: Repository,
     /// Whether faults are final.
     last_attempt: bool,
@@ -44,6 +56,8 @@ pub(crate) struct CopyRun {
     /// One download per digest: tags share layers.
     in_progress: Mutex<HashMap<Digest, Arc<AsyncMutex<()>>>>,
     bytes_copied: AtomicU64,
+    /// Blobs that the source delivered and that are not written down yet.
+    delivered: Mutex<Vec<Digest>>,
 }
 
 /// Where a tag stands after its try.
@@ -54,20 +68,42 @@ pub(crate) enum TagEnd {
     Waits(String),
 }
 
-/// A manifest to push under a tag.
-struct Ready {
-    body: Bytes,
-    media_type: String,
-    /// How it came, for the log.
-    summary: String,
-}
-
-/// The manifest of a tag as the source has it.
+/// A manifest, here or at the source.
 struct Source {
+    digest: Digest,
     body: Bytes,
     view: ManifestView,
     /// The repository has this very manifest, and with it all its blobs.
     is_here: bool,
+}
+
+/// What a tag is to point to.
+struct Chosen {
+    source: Source,
+    /// Of an index: the children that the rule takes.
+    selection: Option<Selection>,
+    /// The source's bytes, or those of a rewritten index.
+    body: Bytes,
+}
+
+impl Chosen {
+    /// Whether the tag points to it, and all of it is here.
+    fn is_at(&self, present: Option<&Digest>) -> bool {
+        present.is_some_and(|digest| *digest == Digest::sha256(&self.body))
+            && self.selection.as_ref().is_none_or(Selection::is_here)
+    }
+
+    /// Whatever signatures may refer to.
+    fn images(&self) -> Vec<Digest> {
+        let mut images = vec![Digest::sha256(&self.body)];
+        let children = self.selection.iter().flat_map(Selection::images);
+        images.extend(children.cloned());
+        images
+    }
+
+    fn left_out(&self) -> String {
+        self.selection.as_ref().map(Selection::words).unwrap_or_default()
+    }
 }
 
 impl CopyRun {
@@ -85,6 +121,8 @@ impl CopyRun {
     ) -> Self {
         let source_repository = source_repository(&rule);
         let source = format!("{}/{source_repository}", client.host());
+        let origin = origin(subscription.config(), &rule);
+        let origin = origin.unwrap_or_else(|_| rule.source_domain.clone());
         let downloads = Semaphore::new(subscription.config().blobs_at_once.max(1));
         Self {
             subscription,
@@ -96,11 +134,15 @@ impl CopyRun {
             client,
             source_repository,
             source,
+            origin,
+            listing: None,
+            is_manual: true,
             repository,
             last_attempt,
             downloads,
             in_progress: Mutex::default(),
             bytes_copied: AtomicU64::new(0),
+            delivered: Mutex::default(),
         }
     }
 
@@ -144,38 +186,81 @@ impl CopyRun {
     }
 
     async fn copy(&self, tag: &Tag, known: Option<Digest>) -> Result<(), CopyFailure> {
-        let mut session = self.subscription.db().read().await?;
-        let present = tag::find(&mut session, &self.repository.repo_id, tag).await?;
-        drop(session);
-        let present = present.map(|present| present.digest);
+        let present = self.present(tag).await?;
         if let Some(digest) = present.as_ref().filter(|_| !self.rule.override_tags) {
             return self.skip(tag, digest).await;
         }
-        let at_source = match known {
-            Some(digest) => Some(digest),
-            None => {
+        let at_source = match (known, &present) {
+            (Some(digest), _) => Some(digest),
+            // There is nothing to compare with: the manifest is needed in any case.
+            (None, None) => None,
+            (None, Some(_)) => {
                 let reference = Reference::Tag(tag.clone());
                 self.client.head_manifest(&self.source_repository, &reference).await?.digest
             }
         };
-        if let Some(digest) = present.as_ref().filter(|digest| at_source.as_ref() == Some(digest)) {
-            return self.unchanged(tag, digest).await;
+        let is_same = present.is_some() && at_source == present;
+        if !is_same {
+            self.start(tag).await?;
         }
+        let chosen = self.choose(self.source_manifest(tag, at_source).await?).await?;
+        let left_out = chosen.left_out();
+        if let Some(digest) = present.as_ref().filter(|digest| chosen.is_at(Some(digest))) {
+            let due = self.is_manual
+                || self.subscription.referrers_are_due(&self.repository.repo_id, digest);
+            let along = if due { self.referrers(chosen.images()).await? } else { Along::default() };
+            return self.unchanged(tag, digest, &left_out, &along).await;
+        }
+        if is_same {
+            self.start(tag).await?;
+        }
+        let images = chosen.images();
+        let Chosen { source, selection, body } = chosen;
+        let tally = match selection {
+            Some(selection) => self.children(selection).await?,
+            // A single image is taken as it is: platforms choose among several.
+            None if source.is_here => tally::Tally::default(),
+            None => self.image(&source.view).await?,
+        };
+        let along = self.referrers(images).await?;
+        let words = tally.add(tally::Tally::HERE).words();
+        let summary = format!("{words}{left_out}{}", along.words());
+        self.publish(tag, body, &source.view.media_type, &summary).await
+    }
+
+    /// What the rule takes of a manifest.
+    async fn choose(&self, source: Source) -> Result<Chosen, CopyFailure> {
+        if !source.view.is_index() {
+            let body = source.body.clone();
+            return Ok(Chosen { source, selection: None, body });
+        }
+        let selection = self.select(&source).await?;
+        let body = match self.rule.index_mode {
+            IndexMode::Keep => source.body.clone(),
+            IndexMode::Rewrite => {
+                platforms::restrict(&source.body, &selection.kept).map_err(CopyFailure::Tag)?
+            }
+        };
+        Ok(Chosen { source, selection: Some(selection), body })
+    }
+
+    /// The row is RUNNING.
+    async fn start(&self, tag: &Tag) -> Result<(), CopyFailure> {
         let mut session = self.task.fenced().await?;
         let now = self.subscription.now();
         artifact_subscription_result::start(&mut session, self.task.id(), tag, now).await?;
-        session.commit().await?;
-        let source = self.source_manifest(tag, at_source).await?;
-        let ready = self.fetch(source).await?;
-        if present.as_ref().is_some_and(|digest| *digest == Digest::sha256(&ready.body)) {
-            return self.unchanged(tag, &Digest::sha256(&ready.body)).await;
-        }
-        self.publish(tag, ready).await
+        Ok(session.commit().await?)
     }
 
     /// The tag and its row in one transaction that only the holder of the task can commit: a row
     /// says SUCCESS exactly when the tag is there.
-    async fn publish(&self, tag: &Tag, ready: Ready) -> Result<(), CopyFailure> {
+    async fn publish(
+        &self,
+        tag: &Tag,
+        body: Bytes,
+        media_type: &str,
+        summary: &str,
+    ) -> Result<(), CopyFailure> {
         let mut session = self.task.fenced().await?;
         if !self.rule.override_tags
             && let Some(present) = tag::find(&mut session, &self.repository.repo_id, tag).await?
@@ -192,14 +277,15 @@ impl CopyRun {
                 &self.ctx,
                 &self.repository,
                 &Reference::Tag(tag.clone()),
-                Some(&ready.media_type),
-                ready.body,
+                Some(media_type),
+                body,
                 &PushOptions::default(),
             )
             .await?;
+        self.record_deliveries(&mut session).await?;
         let outcome = Outcome {
             success: true,
-            message: summary_of_success(&ready.summary),
+            message: format!("copied: {summary}"),
             digest: Some(pushed.digest.clone()),
         };
         let (task_id, now) = (self.task.id(), self.subscription.now());
@@ -207,7 +293,7 @@ impl CopyRun {
         session.commit().await?;
         // The push may have started builds.
         self.subscription.db().notify(TASKS_CHANNEL);
-        self.task.log(format!("{tag}: copied {} ({})", pushed.digest, ready.summary)).await;
+        self.task.log(format!("{tag}: copied {} ({summary})", pushed.digest)).await;
         Ok(())
     }
 
@@ -216,9 +302,16 @@ impl CopyRun {
         Ok(self.complete(tag, true, "skipped: tag exists", Some(present)).await?)
     }
 
-    async fn unchanged(&self, tag: &Tag, digest: &Digest) -> Result<(), CopyFailure> {
-        self.task.log(format!("{tag}: unchanged: {digest}")).await;
-        Ok(self.complete(tag, true, "unchanged", Some(digest)).await?)
+    async fn unchanged(
+        &self,
+        tag: &Tag,
+        digest: &Digest,
+        left_out: &str,
+        along: &Along,
+    ) -> Result<(), CopyFailure> {
+        let message = format!("unchanged{left_out}{}", along.words());
+        self.task.log(format!("{tag}: {message}: {digest}")).await;
+        Ok(self.complete(tag, true, &message, Some(digest)).await?)
     }
 
     async fn complete(
@@ -230,13 +323,10 @@ impl CopyRun {
     ) -> Result<(), TaskFailure> {
         let outcome = Outcome { success, message: message.to_owned(), digest: digest.cloned() };
         let mut session = self.task.fenced().await?;
+        self.record_deliveries(&mut session).await?;
         let (task_id, now) = (self.task.id(), self.subscription.now());
         artifact_subscription_result::complete(&mut session, task_id, tag, &outcome, now).await?;
         session.commit().await?;
         Ok(())
     }
-}
-
-fn summary_of_success(summary: &str) -> String {
-    format!("copied: {summary}")
 }

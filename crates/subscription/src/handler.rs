@@ -14,7 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::artifact_subscription_rule::SubscriptionRule;
-use crate::artifact_subscription_task::{SubscriptionPayload, end_rows};
+use crate::artifact_subscription_task::{SubscriptionPayload, TaskType, end_rows};
 use crate::copy::{CopyRun, TagEnd};
 use crate::pattern::TagPattern;
 use crate::plan::{self, Plan};
@@ -61,18 +61,18 @@ impl SubscriptionHandler {
     async fn attempt(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
         let payload: SubscriptionPayload = task.payload()?;
         let last_attempt = task.attempt() >= payload.max_attempts;
-        let run = self.prepare(task, last_attempt).await?;
-        let selected = match self.recorded(task).await? {
-            Some(rows) => Plan { rows, digests: HashMap::new() },
+        let mut run = self.prepare(task, last_attempt).await?;
+        let Plan { rows, digests, listing } = match self.recorded(task).await? {
+            Some(rows) => Plan { rows, digests: HashMap::new(), listing: None },
             None => plan::make(&run).await?,
         };
-        let total = selected.rows.len();
-        let open: Vec<(Tag, Option<Digest>)> = selected
-            .rows
+        run.listing = listing;
+        let total = rows.len();
+        let open: Vec<(Tag, Option<Digest>)> = rows
             .into_iter()
             .filter(|row| row.status != "COMPLETED")
             .map(|row| {
-                let known = selected.digests.get(&row.tag).cloned();
+                let known = digests.get(&row.tag).cloned();
                 (row.tag, known)
             })
             .collect();
@@ -125,7 +125,7 @@ impl SubscriptionHandler {
         let platforms = platforms.map_err(|error| permanent(format!("Platform: {error}")))?;
         let client =
             self.subscription.client(&rule).map_err(|error| permanent(error.to_string()))?;
-        Ok(CopyRun::new(
+        let mut run = CopyRun::new(
             self.subscription.clone(),
             task.clone(),
             Ctx::system(&account),
@@ -135,7 +135,9 @@ impl SubscriptionHandler {
             client,
             repository,
             last_attempt,
-        ))
+        );
+        run.is_manual = row.task.task_type == TaskType::Manual.name();
+        Ok(run)
     }
 
     /// The selection that an earlier attempt recorded: later ones keep to it.

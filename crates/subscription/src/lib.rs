@@ -20,6 +20,7 @@ mod pattern;
 mod plan;
 mod platforms;
 mod provider;
+mod referrer;
 mod schedule;
 mod select;
 mod source;
@@ -27,7 +28,9 @@ mod subscription;
 mod summary;
 mod validate;
 
-pub use artifact_subscription_rule::{NewSubscriptionRule, RuleChanges, SubscriptionRule};
+pub use artifact_subscription_rule::{
+    IndexMode, NewSubscriptionRule, RuleChanges, SubscriptionRule,
+};
 pub use artifact_subscription_task::{ResultRow, SubscriptionTaskView};
 pub use config::{ProviderConfig, SubscriptionConfig, SubscriptionLimits};
 pub use error::{SubscriptionError, SubscriptionErrorKind};

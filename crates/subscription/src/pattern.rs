@@ -9,7 +9,10 @@ const MAX_COMPILED: usize = 1024 * 1024;
 
 /// A compiled `TagRegexp`.
 #[derive(Debug, Clone)]
-pub(crate) struct TagPattern(Regex);
+pub(crate) struct TagPattern {
+    regex: Regex,
+    exact: Option<String>,
+}
 
 impl TagPattern {
     /// Compiles a pattern; the error says why it cannot be.
@@ -22,12 +25,35 @@ impl TagPattern {
         }
         // Compiled as it stands first: `foo)|(?:bar` must not become valid by being wrapped.
         compile(pattern)?;
-        compile(&format!(r"\A(?:{pattern})\z")).map(Self)
+        let regex = compile(&format!(r"\A(?:{pattern})\z"))?;
+        Ok(Self { regex, exact: exact(pattern) })
     }
 
     pub(crate) fn matches(&self, tag: &str) -> bool {
-        self.0.is_match(tag)
+        self.regex.is_match(tag)
     }
+
+    /// The only tag that matches, when the pattern spells one out.
+    pub(crate) fn exact(&self) -> Option<&str> {
+        self.exact.as_deref()
+    }
+}
+
+/// The text of a pattern without anything to choose: `latest`, `v1\.2`, also between `^` and `$`. A
+/// dot that is not escaped matches any character.
+fn exact(pattern: &str) -> Option<String> {
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    let pattern = pattern.strip_suffix('$').unwrap_or(pattern);
+    let mut text = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => text.push(character),
+            '\\' => text.push(characters.next().filter(|next| matches!(next, '.' | '-'))?),
+            _ => return None,
+        }
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 fn compile(pattern: &str) -> Result<Regex, String> {
@@ -56,6 +82,25 @@ mod tests {
         ] {
             let compiled = TagPattern::new(pattern).expect(pattern);
             assert_eq!(compiled.matches(tag), expected, "{pattern} on {tag}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_spells_one_tag_out_is_exact() {
+        for (pattern, tag) in [
+            ("latest", Some("latest")),
+            (r"v1\.2\.3-rc_1", Some("v1.2.3-rc_1")),
+            (r"^1\-x$", Some("1-x")),
+            ("1.2", None),
+            (r"v\d", None),
+            ("a|b", None),
+            ("a?", None),
+            ("(?i)a", None),
+            ("^$", None),
+        ] {
+            let compiled = TagPattern::new(pattern).expect(pattern);
+            assert_eq!(compiled.exact(), tag, "{pattern}");
+            assert!(tag.is_none_or(|tag| compiled.matches(tag)), "{pattern}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Asks the source for its tags, selects, and records the selection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use berth_metadata::tables::artifact_subscription_result::{self, SubscriptionResult};
 use berth_metadata::tables::artifact_subscription_task;
@@ -11,6 +11,7 @@ use berth_types::{Digest, Millis, Reference, Tag};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::copy::CopyRun;
+use crate::referrer::is_referrer_tag;
 use crate::select;
 
 /// Tags whose dates are asked for at the same time.
@@ -21,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) rows: Vec<SubscriptionResult>,
     /// Digests at the source that were seen while dates were looked up.
     pub(crate) digests: HashMap<Tag, Digest>,
+    /// Tags of signatures and other referrers at the source, when its tags were listed.
+    pub(crate) listing: Option<HashSet<String>>,
 }
 
 /// When an image was made, and what its tag pointed to.
@@ -35,10 +38,13 @@ struct Dated {
 /// # Errors
 /// `Transient` when the source cannot be asked now, `Permanent` when it never can.
 pub(crate) async fn make(run: &CopyRun) -> Result<Plan, TaskFailure> {
+    if let Some(tag) = run.pattern.exact() {
+        return exact(run, tag).await;
+    }
     run.task.log(format!("listing the tags of {}", run.source)).await;
     let listed = run.client.tags(&run.source_repository).await;
     let listed = listed.map_err(|error| failure(&error))?;
-    let candidates = select::candidates(&listed, &run.pattern);
+    let candidates = select::candidates(&listed, &run.pattern, run.rule.referrers);
     let matching = candidates.len();
     let count = usize::try_from(run.rule.tag_count).unwrap_or(usize::MAX);
     let dated = if select::needs_dates(&candidates, count) {
@@ -58,22 +64,34 @@ pub(crate) async fn make(run: &CopyRun) -> Result<Plan, TaskFailure> {
             names.join(", ")
         ))
         .await;
-    let rows = record(run, listed.len(), &tags).await?;
+    let rows = record(run, Some(listed.len()), &tags).await?;
     let digests = dated.into_iter().filter_map(|one| Some((one.tag, one.digest?))).collect();
-    Ok(Plan { rows, digests })
+    let listing = Some(listed.into_iter().filter(|name| is_referrer_tag(name)).collect());
+    Ok(Plan { rows, digests, listing })
+}
+
+/// A rule that names one tag takes it, without a look at all the others: whether it is there, the
+/// copy finds out.
+async fn exact(run: &CopyRun, tag: &str) -> Result<Plan, TaskFailure> {
+    let named = [tag.to_owned()];
+    let tags = select::candidates(&named, &run.pattern, false);
+    run.task.log(format!("taking the tag {tag} of {}", run.source)).await;
+    let rows = record(run, None, &tags).await?;
+    Ok(Plan { rows, digests: HashMap::new(), listing: None })
 }
 
 /// Counts and rows in one fenced transaction.
 async fn record(
     run: &CopyRun,
-    listed: usize,
+    listed: Option<usize>,
     tags: &[Tag],
 ) -> Result<Vec<SubscriptionResult>, TaskFailure> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let task_id = run.task.id();
     let mut session = run.task.fenced().await?;
     let selected = number(tags.len());
-    artifact_subscription_task::set_counts(&mut session, task_id, number(listed), selected).await?;
+    let listed = listed.map(number);
+    artifact_subscription_task::set_counts(&mut session, task_id, listed, selected).await?;
     for (position, tag) in tags.iter().enumerate() {
         artifact_subscription_result::insert(&mut session, task_id, tag, number(position)).await?;
     }
@@ -87,7 +105,7 @@ async fn dates(run: &CopyRun, tags: Vec<Tag>) -> Result<Vec<Dated>, TaskFailure>
     if tags.len() > most {
         return Err(TaskFailure::Permanent(format!(
             "TagRegexp matches {} tags that are not all semantic versions; at most {most} can be \
-             ordered by creation time",
+             ordered by creation time (subscription.max_dated_tags)",
             tags.len()
         )));
     }
@@ -131,8 +149,8 @@ async fn created(
     let manifest = run.client.manifest(&run.source_repository, &reference).await?;
     let view = first_image(run, manifest.view).await?;
     let created = match view.and_then(|view| view.config) {
-        Some(config) if media_type::is_image_config(&config.media_type) => {
-            config_created(run, &config).await?
+        Some(descriptor) if media_type::is_image_config(&descriptor.media_type) => {
+            config(run, &descriptor).await?.and_then(|config| config.created)
         }
         _ => None,
     };
@@ -157,7 +175,11 @@ async fn first_image(
     Ok((!child.view.is_index()).then_some(child.view))
 }
 
-async fn config_created(run: &CopyRun, config: &Descriptor) -> Result<Option<Millis>, ClientError> {
+/// An image's config; `None` when it is too large, or not what its digest says.
+pub(crate) async fn config(
+    run: &CopyRun,
+    config: &Descriptor,
+) -> Result<Option<ConfigView>, ClientError> {
     if config.size > MAX_CONFIG_BYTES as u64 {
         return Ok(None);
     }
@@ -167,7 +189,7 @@ async fn config_created(run: &CopyRun, config: &Descriptor) -> Result<Option<Mil
     if Digest::of(config.digest.algorithm(), &bytes) != config.digest {
         return Ok(None);
     }
-    Ok(ConfigView::parse(&bytes).ok().and_then(|config| config.created))
+    Ok(ConfigView::parse(&bytes).ok())
 }
 
 fn failure(error: &ClientError) -> TaskFailure {

@@ -1,53 +1,63 @@
 //! The platform filter: what of a multi-platform index is kept.
 
-use berth_oci::{Descriptor, ManifestView};
-use berth_types::Platform;
+use berth_oci::{Descriptor, ManifestView, media_type};
+use berth_types::{Digest, Platform};
 use bytes::Bytes;
 use serde_json::Value;
+
+/// What a child of an index is to the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// An image for this platform.
+    Image(Platform),
+    /// An index, of which `keeps` says whether any of its own children is kept.
+    Index { keeps: bool },
+    /// It speaks of another manifest, as an attestation or a signature does.
+    About(String),
+    /// Neither: a chart, a disk, any other artifact.
+    Other,
+}
 
 /// Whether the patterns cover every platform, and so everything of an index is kept.
 pub(crate) fn all(patterns: &[Platform]) -> bool {
     patterns.iter().any(|one| one.os == "*" && one.architecture == "*" && one.variant.is_none())
 }
 
-/// Which children are kept, by position: those of the platforms, and the attestations of those.
-///
-/// # Errors
-/// In words, when no child has one of the platforms.
-pub(crate) fn kept(view: &ManifestView, patterns: &[Platform]) -> Result<Vec<bool>, String> {
+/// What the index itself says about a child; `None` when its manifest must be looked at.
+pub(crate) fn told(child: &Descriptor) -> Option<Nature> {
+    if media_type::is_index(&child.media_type) {
+        return None;
+    }
+    if let Some(image) = child.attestation_of() {
+        return Some(Nature::About(image.to_owned()));
+    }
+    match &child.platform {
+        Some(platform) if !platform.os.is_empty() && platform.os != "unknown" => {
+            Some(Nature::Image(platform.clone()))
+        }
+        _ if !media_type::is_image_manifest(&child.media_type) => Some(Nature::Other),
+        _ => None,
+    }
+}
+
+/// Which children are kept, by position: the images of the platforms, the indexes that have any,
+/// what speaks of a kept sibling, and whatever is no image.
+pub(crate) fn kept(children: &[(&Digest, &Nature)], patterns: &[Platform]) -> Vec<bool> {
     if all(patterns) {
-        return Ok(vec![true; view.manifests.len()]);
+        return vec![true; children.len()];
     }
-    let wanted = |child: &Descriptor| {
-        let matches = |platform| patterns.iter().any(|pattern| pattern.matches(platform));
-        child.attestation_of().is_none() && child.platform.as_ref().is_some_and(matches)
+    let by_itself = |nature: &Nature| match nature {
+        Nature::Image(platform) => patterns.iter().any(|pattern| pattern.matches(platform)),
+        Nature::Index { keeps } => *keeps,
+        Nature::About(_) | Nature::Other => true,
     };
-    let digests: Vec<&str> = view
-        .manifests
-        .iter()
-        .filter(|child| wanted(child))
-        .map(|one| one.digest.as_str())
-        .collect();
-    if digests.is_empty() {
-        let mut there: Vec<String> = view
-            .manifests
-            .iter()
-            .filter(|child| child.attestation_of().is_none())
-            .filter_map(|child| child.platform.as_ref().map(ToString::to_string))
-            .collect();
-        there.sort();
-        there.dedup();
-        let asked: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-        return Err(format!(
-            "no image for {} in the index; it has {}",
-            asked.join(", "),
-            if there.is_empty() { "no platforms".to_owned() } else { there.join(", ") }
-        ));
-    }
-    let kept = |child: &Descriptor| {
-        wanted(child) || child.attestation_of().is_some_and(|image| digests.contains(&image))
+    let kept = |(_, nature): &(&Digest, &Nature)| {
+        let Nature::About(subject) = nature else { return by_itself(nature) };
+        let mut named = children.iter().filter(|(digest, _)| digest.as_str() == subject).peekable();
+        // Of what is elsewhere nobody can say that it is left out.
+        named.peek().is_none() || named.any(|(_, nature)| by_itself(nature))
     };
-    Ok(view.manifests.iter().map(kept).collect())
+    children.iter().map(kept).collect()
 }
 
 /// The index with the kept children only. Its other fields and the order stay; when everything is
@@ -67,11 +77,19 @@ pub(crate) fn restrict(body: &Bytes, kept: &[bool]) -> Result<Bytes, String> {
     serde_json::to_vec(&index).map(Bytes::from).map_err(|error| error.to_string())
 }
 
+/// Whether a manifest without a platform is a file system of some platform after all; its config
+/// says of which. BuildKit's attestations have such a config too, but no layer of an image.
+pub(crate) fn is_image(view: &ManifestView) -> bool {
+    let config = view.config.as_ref();
+    config.is_some_and(|config| media_type::is_image_config(&config.media_type))
+        && view
+            .layers
+            .iter()
+            .all(|layer| media_type::is_layer(&layer.media_type) || layer.is_foreign_layer())
+}
+
 #[cfg(test)]
 mod tests {
-    use berth_oci::media_type;
-    use berth_types::Digest;
-
     use super::*;
 
     fn child(name: &str, platform: &str) -> String {
@@ -118,6 +136,14 @@ mod tests {
         names.iter().map(|name| name.parse().expect(name)).collect()
     }
 
+    fn kept_of(view: &ManifestView, patterns: &[&str]) -> Vec<bool> {
+        let natures: Vec<Nature> =
+            view.manifests.iter().map(|child| told(child).expect("told")).collect();
+        let digests = view.manifests.iter().map(|child| &child.digest);
+        let children: Vec<_> = digests.zip(&natures).collect();
+        kept(&children, &platforms(patterns))
+    }
+
     #[test]
     fn keeps_platforms_with_their_attestations() {
         let (_, view) = index();
@@ -127,22 +153,36 @@ mod tests {
             (&["linux/arm64", "windows/x86-64"], [false, true, false, true, false, true]),
             (&["linux/arm"], [false, false, true, false, false, false]),
             (&["linux/*"], [true, true, true, false, true, true]),
+            (&["linux/s390x"], [false; 6]),
         ] {
-            assert_eq!(
-                kept(&view, &platforms(patterns)).as_deref(),
-                Ok(&expected[..]),
-                "{patterns:?}"
-            );
+            assert_eq!(kept_of(&view, patterns), expected, "{patterns:?}");
         }
-        let error = kept(&view, &platforms(&["linux/s390x"])).expect_err("nothing kept");
-        assert!(error.contains("linux/s390x") && error.contains("windows/amd64"), "{error}");
+    }
+
+    #[test]
+    fn indexes_follow_their_children_and_what_is_no_image_comes_along() {
+        let names = ["empty", "full", "about empty", "about full", "about elsewhere", "chart"];
+        let [empty, full, others @ ..] = names.map(|name| Digest::sha256(name.as_bytes()));
+        let about = |digest: &Digest| Nature::About(digest.to_string());
+        let natures = [
+            Nature::Index { keeps: false },
+            Nature::Index { keeps: true },
+            about(&empty),
+            about(&full),
+            about(&Digest::sha256(b"elsewhere")),
+            Nature::Other,
+        ];
+        let digests = [&empty, &full].into_iter().chain(&others);
+        let children: Vec<_> = digests.zip(&natures).collect();
+        let kept = kept(&children, &platforms(&["linux/amd64"]));
+        assert_eq!(kept, [false, true, false, true, true, true]);
     }
 
     #[test]
     fn a_restricted_index_keeps_the_rest_and_a_whole_one_its_bytes() {
         let (body, view) = index();
         assert_eq!(restrict(&body, &[true; 6]), Ok(body.clone()));
-        let kept = kept(&view, &platforms(&["linux/amd64"])).expect("kept");
+        let kept = kept_of(&view, &["linux/amd64"]);
         let restricted = restrict(&body, &kept).expect("restricted");
         let again = ManifestView::parse(Some(media_type::OCI_INDEX), &restricted).expect("index");
         assert_eq!(again.manifests.len(), 2);

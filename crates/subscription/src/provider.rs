@@ -116,6 +116,20 @@ pub(crate) fn client(
     RegistryClient::new(client)
 }
 
+/// Which registry a rule's images come from, as [`domain_of`] shows it: by the endpoint that is
+/// contacted, not by the name that the rule knew.
+///
+/// # Errors
+/// When the rule or the operator's settings name no usable endpoint.
+pub(crate) fn origin(
+    config: &SubscriptionConfig,
+    rule: &SubscriptionRule,
+) -> Result<String, ClientError> {
+    let contacted = Provider::parse(&rule.source_provider)
+        .map(|provider| provider.contacted(config, &rule.source_domain));
+    domain_of(contacted.as_ref().unwrap_or(&rule.source_domain))
+}
+
 /// The repository's name at the source.
 pub(crate) fn source_repository(rule: &SubscriptionRule) -> String {
     if rule.source_namespace_name.is_empty() {

@@ -9,12 +9,15 @@ use semver::Version;
 
 use crate::natural;
 use crate::pattern::TagPattern;
+use crate::referrer::is_referrer_tag;
 
-/// The tags that a rule could take: valid, matching, not made by a build, each once.
-pub(crate) fn candidates(tags: &[String], pattern: &TagPattern) -> Vec<Tag> {
+/// The tags that a rule could take: valid, matching, not made by a build, each once. Where referrers
+/// come along with their images, their tags are none to choose.
+pub(crate) fn candidates(tags: &[String], pattern: &TagPattern, referrers: bool) -> Vec<Tag> {
     let mut seen = HashSet::new();
     tags.iter()
         .filter(|name| pattern.matches(name) && !is_derived_tag(name))
+        .filter(|name| !(referrers && is_referrer_tag(name)))
         .filter_map(|name| name.parse().ok())
         .filter(|tag: &Tag| seen.insert(tag.clone()))
         .collect()
@@ -99,9 +102,13 @@ mod tests {
         let names = ["v1", "v1_accelerated", "v1_containerd_accelerated", "v1", "bad tag", "x"];
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let all = TagPattern::new(".*").expect("pattern");
-        assert_eq!(candidates(&names, &all), tags(&["v1", "x"]));
+        assert_eq!(candidates(&names, &all, true), tags(&["v1", "x"]));
         let some = TagPattern::new("v.*").expect("pattern");
-        assert_eq!(candidates(&names, &some), tags(&["v1"]));
+        assert_eq!(candidates(&names, &some, true), tags(&["v1"]));
+        let signature = format!("sha256-{}.sig", "a".repeat(64));
+        let names = [signature.clone(), "v1".to_owned()];
+        assert_eq!(candidates(&names, &all, true), tags(&["v1"]));
+        assert_eq!(candidates(&names, &all, false), tags(&[&signature, "v1"]));
     }
 
     #[test]
@@ -122,7 +129,7 @@ mod tests {
             count in 0..6_usize,
         ) {
             let all = TagPattern::new(".*").expect("pattern");
-            let forward = candidates(&names, &all);
+            let forward = candidates(&names, &all, true);
             let created: HashMap<Tag, Millis> = forward.iter().cloned().zip(times).collect();
             let mut backward = forward.clone();
             backward.reverse();

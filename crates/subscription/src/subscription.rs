@@ -1,6 +1,7 @@
 //! The service object.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_artifacts::Artifacts;
@@ -12,10 +13,11 @@ use berth_types::{Digest, Millis};
 use crate::artifact_subscription_rule::SubscriptionRule;
 use crate::config::SubscriptionConfig;
 use crate::handler::SubscriptionHandler;
+use crate::platforms::Nature;
 use crate::provider;
 
-/// Remembered creation times; beyond that they are forgotten all at once.
-const MAX_DATES: usize = 100_000;
+/// Remembered facts of each kind; beyond that they are forgotten all at once.
+const MOST_REMEMBERED: usize = 100_000;
 
 /// Rules, tasks and the work itself. Cheap to clone.
 #[derive(Clone)]
@@ -28,7 +30,36 @@ struct Inner {
     config: SubscriptionConfig,
     /// By provider and domain; they keep connections and tokens from run to run.
     clients: Mutex<HashMap<(String, String), RegistryClient>>,
-    dates: Mutex<HashMap<Digest, Option<Millis>>>,
+    dates: Memory<Digest, Option<Millis>>,
+    /// What children of indexes are, of which only their manifest says it.
+    natures: Memory<Digest, Nature>,
+    /// When the referrers of an image were first and last asked for, by target repository.
+    referrers: Memory<(String, Digest), (Millis, Millis)>,
+    /// Repositories at sources without the referrers API, and since when that is known.
+    without_referrers: Memory<String, Millis>,
+}
+
+/// What is remembered between runs, for a while.
+struct Memory<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K, V> Default for Memory<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Memory<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn put(&self, key: K, value: V) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_REMEMBERED {
+            all.clear();
+        }
+        all.insert(key, value);
+    }
 }
 
 impl Subscription {
@@ -36,8 +67,16 @@ impl Subscription {
     pub const QUEUE: &'static str = "subscription";
 
     pub fn new(artifacts: Artifacts, config: SubscriptionConfig) -> Self {
-        let (clients, dates) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { artifacts, config, clients, dates }) }
+        let inner = Inner {
+            artifacts,
+            config,
+            clients: Mutex::default(),
+            dates: Memory::default(),
+            natures: Memory::default(),
+            referrers: Memory::default(),
+            without_referrers: Memory::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What the task runner of [`Subscription::QUEUE`] runs.
@@ -75,15 +114,45 @@ impl Subscription {
 
     /// When the image behind a digest was made, if that was found out before.
     pub(crate) fn known_date(&self, digest: &Digest) -> Option<Option<Millis>> {
-        let dates = self.inner.dates.lock().unwrap_or_else(PoisonError::into_inner);
-        dates.get(digest).copied()
+        self.inner.dates.get(digest)
     }
 
     pub(crate) fn remember_date(&self, digest: Digest, created: Option<Millis>) {
-        let mut dates = self.inner.dates.lock().unwrap_or_else(PoisonError::into_inner);
-        if dates.len() >= MAX_DATES {
-            dates.clear();
-        }
-        dates.insert(digest, created);
+        self.inner.dates.put(digest, created);
+    }
+
+    /// What a child of an index is, if its manifest was looked at before.
+    pub(crate) fn known_nature(&self, digest: &Digest) -> Option<Nature> {
+        self.inner.natures.get(digest)
+    }
+
+    pub(crate) fn remember_nature(&self, digest: Digest, nature: Nature) {
+        self.inner.natures.put(digest, nature);
+    }
+
+    /// Whether a periodic run asks again what refers to an image that is here unchanged: signatures
+    /// come minutes or days after it, so that the pauses grow with its age, up to a day.
+    pub(crate) fn referrers_are_due(&self, repo_id: &str, image: &Digest) -> bool {
+        let asked = self.inner.referrers.get(&(repo_id.to_owned(), image.clone()));
+        asked.is_none_or(|(first, last)| self.now() - last >= (last - first).min(A_DAY))
+    }
+
+    pub(crate) fn referrers_were_asked(&self, repo_id: &str, image: Digest) {
+        let (key, now) = ((repo_id.to_owned(), image), self.now());
+        let first = self.inner.referrers.get(&key).map_or(now, |(first, _)| first);
+        self.inner.referrers.put(key, (first, now));
+    }
+
+    /// Whether a repository at a source was found to be without the referrers API, today.
+    pub(crate) fn is_without_referrers(&self, source: &str) -> bool {
+        let since = self.inner.without_referrers.get(&source.to_owned());
+        since.is_some_and(|since| self.now() - since < A_DAY)
+    }
+
+    pub(crate) fn remember_without_referrers(&self, source: &str) {
+        self.inner.without_referrers.put(source.to_owned(), self.now());
     }
 }
+
+/// Milliseconds.
+const A_DAY: Millis = 24 * 60 * 60 * 1000;

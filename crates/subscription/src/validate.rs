@@ -36,7 +36,9 @@ pub(crate) fn complete(
     TagPattern::new(&rule.tag_regexp).map_err(|reason| invalid("TagRegexp", reason))?;
     let most = config.limits.tag_count;
     if !(1..=most).contains(&rule.tag_count) {
-        return Err(invalid("TagCount", format!("{} is not within 1 to {most}", rule.tag_count)));
+        let reason =
+            format!("{} is not within 1 to {most} (subscription.max_tag_count)", rule.tag_count);
+        return Err(invalid("TagCount", reason));
     }
     if rule.platforms.is_empty() || rule.platforms.len() > MAX_PLATFORMS {
         let reason = format!("1 to {MAX_PLATFORMS} platforms must be given; `*/*` means all");
@@ -96,6 +98,7 @@ fn invalid(parameter: &'static str, reason: impl std::fmt::Display) -> Subscript
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact_subscription_rule::IndexMode;
     use crate::error::SubscriptionErrorKind;
 
     fn rule() -> SubscriptionRule {
@@ -113,6 +116,8 @@ mod tests {
             tag_count: 10,
             override_tags: true,
             accelerate: false,
+            index_mode: IndexMode::Keep,
+            referrers: true,
             created_at: 0,
             modified_at: 0,
         }

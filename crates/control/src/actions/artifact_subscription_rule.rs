@@ -15,12 +15,17 @@ request! { CreateArtifactSubscriptionRule {
     accelerate: Option<bool> = Acr "Accelerate",
     /// The instance.
     _instance_id: String = Acr "InstanceId",
+    /// What becomes of an index of which only some platforms are taken: `KEEP` (when left out) keeps
+    /// its bytes, `REWRITE` writes one that has these platforms only.
+    index_mode: Option<String> = Extension "IndexMode",
     /// The namespace to copy into.
     namespace_name: String = Acr "NamespaceName",
     /// Whether tags that exist are overwritten; false when left out.
     override_tags: Option<bool> = Acr "Override",
     /// Platforms to take of multi-arch sources, as `linux/amd64`; `*/*` for all.
     platform: Vec<String> = Acr "Platform",
+    /// Whether signatures, SBOMs and attestations of a tag's images come along; true when left out.
+    referrers: Option<bool> = Extension "Referrers",
     /// The repository to copy into.
     repo_name: String = Acr "RepoName",
     /// The upstream's host, when `SourceProvider` is `CUSTOM`.
@@ -63,6 +68,8 @@ impl Action for CreateArtifactSubscriptionRule {
             tag_count: self.tag_count,
             override_tags: self.override_tags.unwrap_or(false),
             accelerate: self.accelerate.unwrap_or(false),
+            index_mode: self.index_mode,
+            referrers: self.referrers,
         };
         let subscription = control.subscription();
         let rule_id = subscription.create_rule(&call.ctx, call.instance_id()?, new).await?;
@@ -87,6 +94,8 @@ response! {
         create_time: Option<i64> = Acr "CreateTime",
         /// The instance.
         instance_id: Option<String> = Acr "InstanceId",
+        /// `KEEP` or `REWRITE`.
+        index_mode: Option<&'static str> = Extension "IndexMode",
         /// Milliseconds since the epoch.
         modified_time: Option<i64> = Acr "ModifiedTime",
         /// The namespace it copies into.
@@ -95,6 +104,8 @@ response! {
         override_tags: Option<bool> = Acr "Override",
         /// Platforms it takes of multi-arch sources.
         platform: Option<Vec<String>> = Acr "Platform",
+        /// Whether what refers to an image comes along.
+        referrers: Option<bool> = Extension "Referrers",
         /// The repository it copies into.
         repo_name: Option<String> = Acr "RepoName",
         /// The id.
@@ -119,10 +130,12 @@ fn answer(rule: SubscriptionRule) -> SubscriptionRuleAnswer {
         accelerate: Some(rule.accelerate),
         create_time: Some(rule.created_at),
         instance_id: Some(rule.instance_id),
+        index_mode: Some(rule.index_mode.as_str()),
         modified_time: Some(rule.modified_at),
         namespace_name: Some(rule.namespace_name),
         override_tags: Some(rule.override_tags),
         platform: Some(rule.platforms),
+        referrers: Some(rule.referrers),
         repo_name: Some(rule.repo_name),
         rule_id: rule.rule_id,
         source_domain: Some(rule.source_domain),
@@ -139,10 +152,12 @@ fn absent() -> SubscriptionRuleAnswer {
         accelerate: None,
         create_time: None,
         instance_id: None,
+        index_mode: None,
         modified_time: None,
         namespace_name: None,
         override_tags: None,
         platform: None,
+        referrers: None,
         repo_name: None,
         rule_id: String::new(),
         source_domain: None,
@@ -171,12 +186,16 @@ request! { UpdateArtifactSubscriptionRule {
     accelerate: Option<bool> = Acr "Accelerate",
     /// The instance.
     _instance_id: String = Acr "InstanceId",
+    /// `KEEP` or `REWRITE`: what becomes of an index of which only some platforms are taken.
+    index_mode: Option<String> = Extension "IndexMode",
     /// The namespace to copy into.
     namespace_name: Option<String> = Acr "NamespaceName",
     /// Whether tags that exist are overwritten.
     override_tags: Option<bool> = Acr "Override",
     /// Platforms to take of multi-arch sources.
     platform: Option<Vec<String>> = Acr "Platform",
+    /// Whether signatures, SBOMs and attestations of a tag's images come along.
+    referrers: Option<bool> = Extension "Referrers",
     /// The repository to copy into.
     repo_name: Option<String> = Acr "RepoName",
     /// The rule.
@@ -212,6 +231,8 @@ impl Action for UpdateArtifactSubscriptionRule {
             tag_count: self.tag_count,
             override_tags: self.override_tags,
             accelerate: self.accelerate,
+            index_mode: self.index_mode,
+            referrers: self.referrers,
         };
         let instance_id = call.instance_id()?;
         let subscription = control.subscription();

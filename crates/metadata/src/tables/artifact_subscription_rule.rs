@@ -22,14 +22,19 @@ pub struct SubscriptionRule {
     pub tag_count: i64,
     pub override_tags: bool,
     pub accelerate: bool,
+    /// `KEEP` or `REWRITE`.
+    pub index_mode: String,
+    /// Whether what refers to an image comes along.
+    pub referrers: bool,
     pub created_at: Millis,
     pub modified_at: Millis,
 }
 
 const INSERT: &str = "INSERT INTO subscription_rule (rule_id, instance_id, namespace_name, \
     repo_name, source_provider, source_domain, source_namespace_name, source_repo_name, \
-    platforms, tag_regexp, tag_count, override_tags, accelerate, created_at, modified_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    platforms, tag_regexp, tag_count, override_tags, accelerate, created_at, modified_at, \
+    index_mode, referrers) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 const FIND: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
 const FIND_BY_ID: &str = "SELECT * FROM subscription_rule WHERE rule_id = $1";
 const LIST: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 \
@@ -40,7 +45,7 @@ const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_rule WHERE insta
 const UPDATE: &str = "UPDATE subscription_rule SET namespace_name = $3, repo_name = $4, \
     source_provider = $5, source_domain = $6, source_namespace_name = $7, source_repo_name = $8, \
     platforms = $9, tag_regexp = $10, tag_count = $11, override_tags = $12, accelerate = $13, \
-    modified_at = $14 WHERE instance_id = $1 AND rule_id = $2";
+    modified_at = $14, index_mode = $15, referrers = $16 WHERE instance_id = $1 AND rule_id = $2";
 const DELETE: &str = "DELETE FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
 
 /// Every statement of this file.
@@ -62,7 +67,9 @@ pub async fn insert(session: &mut Session, rule: &SubscriptionRule) -> Result<()
         rule.override_tags,
         rule.accelerate,
         rule.created_at,
-        rule.modified_at
+        rule.modified_at,
+        &rule.index_mode,
+        rule.referrers
     ];
     session.execute(INSERT, values).await.map(drop)
 }
@@ -125,7 +132,9 @@ pub async fn update(session: &mut Session, rule: &SubscriptionRule) -> Result<bo
         rule.tag_count,
         rule.override_tags,
         rule.accelerate,
-        rule.modified_at
+        rule.modified_at,
+        &rule.index_mode,
+        rule.referrers
     ];
     Ok(session.execute(UPDATE, values).await? == 1)
 }
@@ -154,6 +163,8 @@ fn read(row: &Row) -> Result<SubscriptionRule, DbError> {
         tag_count: row.int("tag_count")?,
         override_tags: row.boolean("override_tags")?,
         accelerate: row.boolean("accelerate")?,
+        index_mode: row.text("index_mode")?,
+        referrers: row.boolean("referrers")?,
         created_at: row.int("created_at")?,
         modified_at: row.int("modified_at")?,
     })

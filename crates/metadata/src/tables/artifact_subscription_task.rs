@@ -125,11 +125,11 @@ pub async fn list(
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 
-/// Records how many tags the source has and how many of them were selected.
+/// Records how many tags the source has, when they were listed, and how many of them were selected.
 pub async fn set_counts(
     session: &mut Session,
     task_id: &str,
-    total: i64,
+    total: Option<i64>,
     selected: i64,
 ) -> Result<(), DbError> {
     session.execute(SET_COUNTS, args![task_id, total, selected]).await.map(drop)

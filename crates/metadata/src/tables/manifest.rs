@@ -97,6 +97,9 @@ const FIND_BY_TAG: &str = concat!(
      WHERE t.repo_id = $1 AND t.name = $2"
 );
 const EXISTS: &str = "SELECT 1 AS one FROM manifest WHERE repo_id = $1 AND digest = $2";
+const ABSENT_CHILDREN: &str = "SELECT n.child FROM manifest_reference n \
+    WHERE n.repo_id = $1 AND n.digest = $2 AND n.kind = 'MANIFEST' AND NOT EXISTS \
+    (SELECT 1 FROM manifest m WHERE m.repo_id = n.repo_id AND m.digest = n.child)";
 const REFERENCES: &str = "SELECT child, kind FROM manifest_reference \
     WHERE repo_id = $1 AND digest = $2 ORDER BY kind, child";
 const PARENTS: &str = "SELECT DISTINCT digest FROM manifest_reference \
@@ -127,6 +130,7 @@ pub const STATEMENTS: &[&str] = &[
     FIND,
     FIND_BY_TAG,
     EXISTS,
+    ABSENT_CHILDREN,
     REFERENCES,
     PARENTS,
     REVIEW,
@@ -215,6 +219,19 @@ pub async fn exists(
     digest: &Digest,
 ) -> Result<bool, DbError> {
     Ok(session.fetch_optional(EXISTS, args![repo_id, digest]).await?.is_some())
+}
+
+/// The children of an index that the repository does not have.
+///
+/// # Errors
+/// [`DbError`] when the database fails.
+pub async fn absent_children(
+    session: &mut Session,
+    repo_id: &str,
+    digest: &Digest,
+) -> Result<Vec<Digest>, DbError> {
+    let rows = session.fetch_all(ABSENT_CHILDREN, args![repo_id, digest]).await?;
+    rows.iter().map(|row| row.parse("child")).collect()
 }
 
 /// What the manifest names.

@@ -68,6 +68,8 @@ pub const KEYS: &[Key] = &[
     key("build.max_layer", Kind::Size, "bytes that a layer may inflate to (64GiB)"),
     key("subscription.interval", Kind::Duration, "time between two periodic tasks (1h)"),
     key("subscription.workers", Kind::Count, "subscription tasks at the same time (2)"),
+    key("subscription.max_tag_count", Kind::Count, "the largest TagCount of a rule (100)"),
+    key("subscription.max_dated_tags", Kind::Count, "tags ordered by creation time (2000)"),
     key("gc.interval", Kind::Duration, "time between two collections; 0: on request only (1h)"),
     key("gc.grace", Kind::Duration, "how long what nothing uses stays (24h)"),
     key("gc.layer_cache", Kind::Duration, "how long unused converted layers stay (7d)"),

@@ -1,8 +1,11 @@
-//! Blobs of an image: linked when their bytes are here, otherwise streamed and verified.
+//! Blobs of an image: streamed and verified, unless the repository has them or the source may link
+//! what it delivered before (ADR 16).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth_metadata::tables::artifact_subscription_delivery;
+use berth_metadata::{DbError, Session};
 use berth_oci::Descriptor;
 use berth_oci::client::ClientError;
 use berth_types::Digest;
@@ -21,15 +24,16 @@ pub(super) enum BlobEnd {
 }
 
 impl CopyRun {
-    /// Makes a blob of an upstream manifest visible in the target repository. Bytes that are here
-    /// for another repository are linked: the manifest that names them was read from the source.
+    /// Makes a blob of an upstream manifest visible in the target repository. A manifest may name any
+    /// digest, so that bytes which are here for other repositories are no reason to show them: they
+    /// are linked only to who has shown that it has them.
     pub(super) async fn blob(&self, blob: &Descriptor) -> Result<BlobEnd, CopyFailure> {
         let lock = self.lock_of(&blob.digest);
         let _only_one = lock.lock().await;
         let blobs = self.subscription.artifacts().blobs();
         let repo_id = &self.repository.repo_id;
         if blobs.stat(repo_id, &blob.digest).await?.is_some()
-            || blobs.link_existing(repo_id, &blob.digest).await?
+            || self.link_delivered(&blob.digest).await?
         {
             return Ok(BlobEnd::Present);
         }
@@ -38,6 +42,45 @@ impl CopyRun {
         };
         self.download(blob).await?;
         Ok(BlobEnd::Downloaded)
+    }
+
+    /// Links a blob that this very source delivered to this instance before, and has where it names
+    /// it now. The HEAD alone would prove nothing: whoever wants to read a blob of others answers it
+    /// for any digest.
+    async fn link_delivered(&self, digest: &Digest) -> Result<bool, CopyFailure> {
+        let (instance_id, origin) = (&self.repository.instance_id, &self.origin);
+        let mut session = self.subscription.db().read().await?;
+        let delivered =
+            artifact_subscription_delivery::exists(&mut session, digest, instance_id, origin);
+        let delivered = delivered.await?;
+        drop(session);
+        if !delivered {
+            return Ok(false);
+        }
+        match self.client.has_blob(&self.source_repository, digest).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) if error.is_transient() => return Err(error.into()),
+            // Whoever refuses a HEAD may still give the bytes.
+            Err(_) => return Ok(false),
+        }
+        let blobs = self.subscription.artifacts().blobs();
+        Ok(blobs.link_existing(&self.repository.repo_id, digest).await?)
+    }
+
+    /// Writes down what was delivered since the last call.
+    pub(super) async fn record_deliveries(&self, session: &mut Session) -> Result<(), DbError> {
+        let delivered = {
+            let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *delivered)
+        };
+        let (instance_id, origin) = (&self.repository.instance_id, &self.origin);
+        let now = self.subscription.now();
+        for digest in &delivered {
+            artifact_subscription_delivery::insert(session, digest, instance_id, origin, now)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn download(&self, blob: &Descriptor) -> Result<(), CopyFailure> {
@@ -71,6 +114,9 @@ impl CopyRun {
                 },
             });
         }
+        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        delivered.push(blob.digest.clone());
+        drop(delivered);
         self.bytes_copied.fetch_add(blob.size, Ordering::Relaxed);
         metrics::counter!("berth_subscription_bytes_total").increment(blob.size);
         Ok(())

@@ -1,151 +1,104 @@
-//! Manifests of a tag: an image as it is, an index with the children that the rule keeps.
+//! Manifests: read from here or from the source, and brought with everything that they name.
 
 use berth_artifacts::{ArtifactErrorKind, PushOptions};
-use berth_metadata::tables::manifest;
-use berth_oci::{Descriptor, ManifestView, media_type};
+use berth_oci::{Descriptor, ManifestView};
 use berth_types::{Digest, Reference, Tag};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::blob::BlobEnd;
 use super::failure::CopyFailure;
-use super::{CopyRun, Ready, Source};
-use crate::platforms;
-
-/// Most children of one index.
-const MAX_CHILDREN: usize = 1000;
-/// Deepest nesting of indexes.
-const MAX_DEPTH: usize = 3;
-/// Children of one index that are copied at the same time.
-const CHILDREN_AT_ONCE: usize = 4;
-
-/// What came with a manifest.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Tally {
-    manifests: usize,
-    downloaded: usize,
-    present: usize,
-    bytes: u64,
-}
-
-impl Tally {
-    fn add(self, other: Self) -> Self {
-        Self {
-            manifests: self.manifests + other.manifests,
-            downloaded: self.downloaded + other.downloaded,
-            present: self.present + other.present,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-
-    fn of(end: BlobEnd, size: u64) -> Self {
-        match end {
-            BlobEnd::Downloaded => Self { downloaded: 1, bytes: size, ..Self::default() },
-            BlobEnd::Present => Self { present: 1, ..Self::default() },
-        }
-    }
-
-    fn words(self) -> String {
-        let Self { manifests, downloaded, present, bytes } = self;
-        format!(
-            "{manifests} manifests, {downloaded} blobs of {bytes} bytes downloaded, {present} \
-             blobs present"
-        )
-    }
-}
+use super::selection::{CHILDREN_AT_ONCE, Kept, Selection};
+use super::tally::Tally;
+use super::{CopyRun, Source};
 
 impl CopyRun {
-    /// The manifest behind the tag; from here when the repository has it.
+    /// The manifest behind the tag; from here when the repository has it. Without a digest it is
+    /// asked for by its tag, which takes one request where a HEAD would take two.
     pub(super) async fn source_manifest(
         &self,
         tag: &Tag,
         digest: Option<Digest>,
     ) -> Result<Source, CopyFailure> {
-        let reference = digest.map_or_else(|| Reference::Tag(tag.clone()), Reference::Digest);
-        if matches!(reference, Reference::Digest(_)) {
+        if let Some(digest) = digest {
+            let is_here = self.has_manifest(&digest).await?;
+            return self.load(&digest, is_here).await;
+        }
+        let reference = Reference::Tag(tag.clone());
+        let fetched = self.client.manifest(&self.source_repository, &reference).await?;
+        let is_here = self.has_manifest(&fetched.digest).await?;
+        let (digest, body, view) = (fetched.digest, fetched.body, fetched.view);
+        Ok(Source { digest, body, view, is_here })
+    }
+
+    /// The manifest of a digest.
+    pub(super) async fn load(&self, digest: &Digest, is_here: bool) -> Result<Source, CopyFailure> {
+        let reference = Reference::Digest(digest.clone());
+        if is_here {
             let manifests = self.subscription.artifacts().manifests();
             match manifests.get(&self.repository.repo_id, &reference).await {
                 Ok(stored) => {
                     let view = ManifestView::parse(Some(&stored.media_type), &stored.content)
                         .map_err(|error| CopyFailure::Tag(error.to_string()))?;
-                    return Ok(Source { body: stored.content, view, is_here: true });
+                    let (digest, body) = (stored.digest, stored.content);
+                    return Ok(Source { digest, body, view, is_here: true });
                 }
+                // Deleted meanwhile.
                 Err(error) if error.kind() == ArtifactErrorKind::ManifestUnknown => {}
                 Err(error) => return Err(error.into()),
             }
         }
         let fetched = self.client.manifest(&self.source_repository, &reference).await?;
-        Ok(Source { body: fetched.body, view: fetched.view, is_here: false })
+        let (digest, body, view) = (fetched.digest, fetched.body, fetched.view);
+        Ok(Source { digest, body, view, is_here: false })
     }
 
-    /// Brings everything that the manifest names, and gives what the tag shall point to.
-    pub(super) async fn fetch(&self, source: Source) -> Result<Ready, CopyFailure> {
-        let Source { body, view, is_here } = source;
-        let media_type = view.media_type.clone();
-        if !view.is_index() {
-            // A single image is taken as it is: platforms choose among several.
-            let tally = if is_here { Tally::default() } else { self.image(&view).await? };
-            let summary = Tally { manifests: 1, ..tally }.words();
-            return Ok(Ready { body, media_type, summary });
-        }
-        let kept = platforms::kept(&view, &self.platforms).map_err(CopyFailure::Tag)?;
-        let restricted = platforms::restrict(&body, &kept).map_err(CopyFailure::Tag)?;
-        let children: Vec<Descriptor> = view
-            .manifests
-            .iter()
-            .zip(&kept)
-            .filter(|(_, kept)| **kept)
-            .map(|(child, _)| child.clone())
-            .collect();
-        let tally = self.children(children, 1).await?;
-        let tally = Tally { manifests: tally.manifests + 1, ..tally };
-        let left_out = kept.iter().filter(|kept| !**kept).count();
-        let mut summary = tally.words();
-        if left_out > 0 {
-            summary.push_str(&format!(", {left_out} of {} children left out", kept.len()));
-        }
-        Ok(Ready { body: restricted, media_type, summary })
+    pub(super) async fn has_manifest(&self, digest: &Digest) -> Result<bool, CopyFailure> {
+        let manifests = self.subscription.artifacts().manifests();
+        Ok(manifests.exists(&self.repository.repo_id, digest).await?)
     }
 
-    async fn children(
-        &self,
-        children: Vec<Descriptor>,
-        depth: usize,
-    ) -> Result<Tally, CopyFailure> {
-        if children.len() > MAX_CHILDREN || depth > MAX_DEPTH {
-            return Err(CopyFailure::Tag(format!(
-                "the index has {} children at depth {depth}; the limits are {MAX_CHILDREN} and \
-                 {MAX_DEPTH}",
-                children.len()
-            )));
-        }
-        stream::iter(children)
-            .map(|child| self.child(child, depth))
+    /// Brings the kept children of an index.
+    pub(super) async fn children(&self, selection: Selection) -> Result<Tally, CopyFailure> {
+        stream::iter(selection.children)
+            .map(|child| self.bring(child))
             .buffer_unordered(CHILDREN_AT_ONCE)
             .try_fold(Tally::default(), |sum, one| async move { Ok(sum.add(one)) })
             .await
     }
 
-    /// A child with everything that it names, pushed by its digest.
-    fn child(&self, child: Descriptor, depth: usize) -> BoxFuture<'_, Result<Tally, CopyFailure>> {
+    /// Brings a manifest with everything that it names, pushed by its digest.
+    pub(super) fn bring(&self, kept: Kept) -> BoxFuture<'_, Result<Tally, CopyFailure>> {
         Box::pin(async move {
-            if !media_type::is_index(&child.media_type) && self.has_manifest(&child.digest).await? {
-                return Ok(Tally { manifests: 1, ..Tally::default() });
+            let Kept { digest, is_here, manifest, nested } = kept;
+            if is_here && nested.is_none() {
+                return Ok(Tally::HERE);
             }
-            let reference = Reference::Digest(child.digest);
-            let fetched = self.client.manifest(&self.source_repository, &reference).await?;
-            let tally = if fetched.view.is_index() {
-                self.children(fetched.view.manifests, depth + 1).await?
-            } else {
-                self.image(&fetched.view).await?
+            let source = match manifest {
+                Some(manifest) => manifest,
+                None => self.load(&digest, is_here).await?,
             };
-            self.push_child(&reference, &fetched.media_type, fetched.body).await?;
-            Ok(Tally { manifests: tally.manifests + 1, ..tally })
+            let below = match nested {
+                Some(nested) => self.children(nested).await?,
+                // An index although its descriptor says otherwise, or one that refers to an image.
+                None if source.view.is_index() => {
+                    let nested = self.select(&source).await?;
+                    self.children(nested).await?
+                }
+                None => self.image(&source.view).await?,
+            };
+            if source.is_here && below.new == 0 {
+                return Ok(below.add(Tally::HERE));
+            }
+            let media_type = source.view.media_type.clone();
+            let reference = Reference::Digest(digest);
+            self.push_child(&reference, &media_type, source.body).await?;
+            Ok(below.add(Tally { new: usize::from(!source.is_here), ..Tally::HERE }))
         })
     }
 
-    async fn image(&self, view: &ManifestView) -> Result<Tally, CopyFailure> {
+    /// Brings the blobs of an image.
+    pub(super) async fn image(&self, view: &ManifestView) -> Result<Tally, CopyFailure> {
         let blobs: Vec<Descriptor> = view.blobs().into_iter().cloned().collect();
         let at_once = blobs.len().max(1);
         stream::iter(blobs)
@@ -157,11 +110,6 @@ impl CopyRun {
             .buffer_unordered(at_once.min(64))
             .try_fold(Tally::default(), |sum, one| async move { Ok(sum.add(one)) })
             .await
-    }
-
-    async fn has_manifest(&self, digest: &Digest) -> Result<bool, CopyFailure> {
-        let mut session = self.subscription.db().read().await?;
-        Ok(manifest::exists(&mut session, &self.repository.repo_id, digest).await?)
     }
 
     async fn push_child(

@@ -1,6 +1,10 @@
-//! Subscriptions against Debian's `docker-registry`, on SQLite and on PostgreSQL.
+//! Subscriptions against Debian's `docker-registry` and odd upstreams, on SQLite and on PostgreSQL.
 
 mod copies;
 mod faults;
+mod odd;
+mod platforms;
+mod private;
+mod referrers;
 mod rules;
 mod support;

@@ -143,12 +143,22 @@ impl Place {
     }
 
     pub(crate) async fn end_of(&self, subscription: &Subscription, task_id: &str) -> Ended {
+        self.end_in(subscription, INSTANCE, task_id).await
+    }
+
+    pub(crate) async fn end_in(
+        &self,
+        subscription: &Subscription,
+        instance_id: &str,
+        task_id: &str,
+    ) -> Ended {
         for _ in 0..1200 {
-            let task = subscription.get_task(&self.ctx, INSTANCE, task_id).await.expect("task");
+            let task = subscription.get_task(&self.ctx, instance_id, task_id).await.expect("task");
             if task.status.is_finished() {
                 let page = Page::new(1, 100);
-                let results = subscription.task_results(&self.ctx, INSTANCE, task_id, page);
-                let log = subscription.task_log(&self.ctx, INSTANCE, task_id, Page::new(1, 1000));
+                let results = subscription.task_results(&self.ctx, instance_id, task_id, page);
+                let log =
+                    subscription.task_log(&self.ctx, instance_id, task_id, Page::new(1, 1000));
                 let (rows, total) = results.await.expect("results");
                 assert_eq!(i64::try_from(rows.len()), Ok(total));
                 let log = log.await.expect("log").0.into_iter().map(|line| line.message).collect();
@@ -299,6 +309,8 @@ pub(crate) fn rule_from(domain: &str, pattern: &str, count: i64) -> NewSubscript
         tag_count: count,
         override_tags: true,
         accelerate: false,
+        index_mode: None,
+        referrers: None,
     }
 }
 
