@@ -11,7 +11,7 @@ use crate::instance_usage::StorageLimits;
 use crate::integrity::Examinations;
 use crate::locks::Locks;
 use crate::{
-    ArtifactError, Blobs, Gc, GcConfig, Instances, Lookups, Maintenance, Manifests, Namespaces,
+    ArtifactError, Blobs, GcConfig, Instances, Integrity, Lookups, Manifests, Namespaces,
     PushListener, QuotaDefaults, Quotas, Repositories, Tags, Uploads,
 };
 
@@ -45,9 +45,9 @@ impl Default for Limits {
 /// The services over stored artifacts. Cloning is cheap.
 #[derive(Clone)]
 pub struct Artifacts {
-    pub db: Db,
-    pub store: Arc<dyn BlobStore>,
-    pub clock: Arc<dyn Clock>,
+    pub(crate) db: Db,
+    pub(crate) store: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) gc: GcConfig,
     pub(crate) listeners: Vec<Arc<dyn PushListener>>,
@@ -95,12 +95,14 @@ impl Artifacts {
         self
     }
 
-    pub fn maintenance(&self) -> Maintenance<'_> {
-        Maintenance(self)
+    /// Whether blobs are what they are called.
+    pub fn integrity(&self) -> Integrity<'_> {
+        Integrity(self)
     }
 
-    pub fn gc(&self) -> Gc<'_> {
-        Gc(self)
+    /// How long what loses a use stays.
+    pub fn gc_config(&self) -> &GcConfig {
+        &self.gc
     }
 
     pub fn lookups(&self) -> Lookups<'_> {

@@ -3,6 +3,7 @@
 mod adopt;
 mod link;
 mod redirect;
+mod removal;
 
 use std::fmt::Display;
 use std::ops::Range;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use berth_metadata::Subject;
 use berth_metadata::tables::instance::Instance;
 use berth_metadata::tables::{instance, setting};
+use berth_metadata::{Page, Subject};
 
 use crate::{ArtifactError, Artifacts};
 
@@ -32,6 +32,20 @@ impl Instances<'_> {
         let mut session = self.0.db.read().await?;
         let found = instance::find(&mut session, instance_id).await?;
         found.ok_or_else(|| ArtifactError::InstanceNotFound(instance_id.to_owned()))
+    }
+
+    /// A page of the account's instances whose name contains `name`, and the number of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list(
+        &self,
+        account_id: &str,
+        name: &str,
+        page: Page,
+    ) -> Result<(Vec<Instance>, i64), ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        Ok(instance::list(&mut session, account_id, name, page).await?)
     }
 
     /// The instance that a host name addresses: the one whose name, or name and `-registry`, is

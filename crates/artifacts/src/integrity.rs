@@ -6,6 +6,9 @@
 //! when it is not, the blob goes into quarantine: it is not there for any reader, until other bytes
 //! replace it. The damaged object stays for whoever wants to look at it until then.
 
+mod repair;
+mod throttle;
+
 use std::fmt::Display;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,8 +21,9 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
+pub use self::repair::{BlobSource, Repair};
+pub use self::throttle::Throttle;
 use crate::locks::Locks;
-use crate::scrub::Throttle;
 use crate::upload::on_its_own;
 use crate::{ArtifactError, Artifacts, Blob};
 
@@ -50,10 +54,61 @@ impl Default for Examinations {
 
 /// What a blob's object turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub enum Finding {
     Whole(ObjectStat),
     /// With the reason in words.
     Damaged(String),
+}
+
+/// Whether blobs are what they are called, and how they become so again.
+pub struct Integrity<'a>(pub(crate) &'a Artifacts);
+
+impl Integrity<'_> {
+    /// Reads and hashes a blob's object, no faster than the throttle lets it.
+    ///
+    /// # Errors
+    /// When the store or the database cannot be used: that says nothing about the blob.
+    pub async fn hash(
+        &self,
+        blob: &Blob,
+        throttle: &mut Throttle,
+    ) -> Result<Finding, ArtifactError> {
+        hash(self.0, blob, throttle).await
+    }
+
+    /// Writes down what was found of a blob; `false` when it was so already, or the blob has other
+    /// bytes by now or is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle(&self, blob: &Blob, finding: &Finding) -> Result<bool, ArtifactError> {
+        settle(self.0, blob, finding).await
+    }
+
+    /// The repair of a damaged blob.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn repair(&self, blob: Blob) -> Result<Repair, ArtifactError> {
+        Repair::of(self.0, blob).await
+    }
+
+    /// Whether the store still has the bytes that the row speaks of, as far as can be told without
+    /// reading them.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn is_whole(&self, blob: &Blob) -> Result<bool, ArtifactError> {
+        if blob.damaged_at.is_some() {
+            return Ok(false);
+        }
+        match self.0.store.stat(&blob.storage_key).await {
+            Ok(stat) => Ok(i64::try_from(stat.size) == Ok(blob.size)
+                && blob.stamp.as_ref().is_none_or(|stamp| *stamp == stat.stamp)),
+            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// The bytes of a range of a blob, when they are whole as far as can be told without reading all.
@@ -157,7 +212,7 @@ async fn examine(artifacts: &Artifacts, suspect: Blob) -> Result<Option<Blob>, A
 ///
 /// # Errors
 /// When the store or the database cannot be used: that says nothing about the blob.
-pub(crate) async fn hash(
+async fn hash(
     artifacts: &Artifacts,
     blob: &Blob,
     throttle: &mut Throttle,
@@ -255,7 +310,7 @@ async fn update(mut hasher: Hasher, batch: Vec<Bytes>) -> Result<Hasher, Artifac
 
 /// Writes down what was found of a blob; `false` when it was so already, or the blob has other bytes
 /// by now or is gone.
-pub(crate) async fn settle(
+async fn settle(
     artifacts: &Artifacts,
     blob: &Blob,
     finding: &Finding,

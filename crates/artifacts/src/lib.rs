@@ -14,7 +14,6 @@ mod blob;
 mod cache;
 mod derived;
 mod error;
-mod gc;
 mod holders;
 mod ingest;
 mod instance;
@@ -23,11 +22,10 @@ mod integrity;
 mod listener;
 mod locks;
 mod lookup;
-mod maintenance_task;
 mod manifest;
 mod namespace;
 mod repository;
-mod scrub;
+mod review;
 mod tag;
 mod upload;
 mod visibility;
@@ -41,20 +39,19 @@ pub use berth_metadata::tables::repository::{Repository, RepositoryFilter};
 pub use blob::Blobs;
 pub use derived::is_derived_tag;
 pub use error::{ArtifactError, ArtifactErrorKind};
-pub use gc::{Collector, Gc, GcAudit, GcConfig, GcItem, GcReport, GcStage, GcWatch};
 pub use instance::Instances;
 pub use instance_usage::{
     InstanceUsage, Measure, QuotaChange, QuotaChanges, QuotaDefaults, Quotas,
 };
+pub use integrity::{BlobSource, Finding, Integrity, Repair, Throttle};
 pub use listener::{PushListener, TagPush};
 pub use lookup::{InRepository, Lookups, Promise};
-pub use maintenance_task::{Maintenance, MaintenanceError, MaintenanceKind, MaintenanceTask};
 pub use manifest::{
     Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage, StoredManifest,
 };
 pub use namespace::{NamespaceChanges, Namespaces, NewNamespace};
 pub use repository::{NewRepository, Repositories, RepositoryChanges};
-pub use scrub::{BlobSource, Repair, Scrub, ScrubProgress, ScrubReport, ScrubWatch};
+pub use review::GcConfig;
 pub use tag::{TagInfo, Tags};
 pub use upload::{Upload, Uploads};
 pub use visibility::RepoType;

@@ -67,7 +67,7 @@ impl Builder {
             ));
         }
         new.parameters.check()?;
-        let mut session = self.artifacts().db.begin().await?;
+        let mut session = self.db().begin().await?;
         let repository = repository::find_by_id(&mut session, &new.scope_id).await?;
         if repository.is_none_or(|repository| repository.instance_id != instance_id) {
             return Err(BuildError::refused(
@@ -92,7 +92,7 @@ impl Builder {
         instance_id: &str,
         key: &RuleKey,
     ) -> Result<BuildRule, BuildError> {
-        let mut session = self.artifacts().db.read().await?;
+        let mut session = self.db().read().await?;
         let (row, what) = match key {
             RuleKey::Id(rule_id) => (
                 artifact_build_rule::find(&mut session, instance_id, rule_id).await?,

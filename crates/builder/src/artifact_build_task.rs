@@ -89,7 +89,7 @@ impl Builder {
         parameters.priority = new.priority.or(parameters.priority);
         parameters.build_types = new.build_type.map_or(parameters.build_types, |kind| vec![kind]);
         parameters.check()?;
-        let mut session = self.artifacts().db.begin().await?;
+        let mut session = self.db().begin().await?;
         let repository = repository::find_by_id(&mut session, &new.repo_id)
             .await?
             .filter(|repository| repository.instance_id == instance_id)
@@ -137,7 +137,7 @@ impl Builder {
         let task_id =
             enqueue(&mut session, &request, self.config().max_attempts, self.now()).await?;
         session.commit().await?;
-        self.artifacts().db.notify(TASKS_CHANNEL);
+        self.db().notify(TASKS_CHANNEL);
         Ok(task_id)
     }
 
@@ -151,7 +151,7 @@ impl Builder {
         instance_id: &str,
         task_id: &str,
     ) -> Result<BuildTaskView, BuildError> {
-        let mut session = self.artifacts().db.read().await?;
+        let mut session = self.db().read().await?;
         find(&mut session, instance_id, task_id).await
     }
 
@@ -171,7 +171,7 @@ impl Builder {
             source_tag: filter.tag.clone().unwrap_or_default(),
             status: filter.status,
         };
-        let mut session = self.artifacts().db.read().await?;
+        let mut session = self.db().read().await?;
         let (rows, total) =
             artifact_build_task::list(&mut session, instance_id, &filter, page).await?;
         Ok((rows.into_iter().map(view).collect::<Result<_, _>>()?, total))
@@ -187,10 +187,10 @@ impl Builder {
         instance_id: &str,
         task_id: &str,
     ) -> Result<(), BuildError> {
-        let mut session = self.artifacts().db.read().await?;
+        let mut session = self.db().read().await?;
         find(&mut session, instance_id, task_id).await?;
         drop(session);
-        match ask::cancel(&self.artifacts().db, task_id, self.now()).await? {
+        match ask::cancel(self.db(), task_id, self.now()).await? {
             CancelOutcome::Canceled | CancelOutcome::Requested => Ok(()),
             CancelOutcome::AlreadyFinished => Err(BuildError::refused(
                 BuildErrorKind::TaskFinished,
@@ -211,7 +211,7 @@ impl Builder {
         task_id: &str,
         page: Page,
     ) -> Result<(Vec<LogLine>, i64), BuildError> {
-        let mut session = self.artifacts().db.read().await?;
+        let mut session = self.db().read().await?;
         find(&mut session, instance_id, task_id).await?;
         Ok(ask::log(&mut session, task_id, page).await?)
     }

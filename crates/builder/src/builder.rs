@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use berth_artifacts::Artifacts;
+use berth_metadata::Db;
 use berth_tasks::Handler;
-use berth_types::Millis;
+use berth_types::{Clock, Millis};
 
 use crate::config::BuildConfig;
 use crate::handler::BuildHandler;
@@ -21,16 +22,25 @@ pub struct Builder {
 
 struct Inner {
     artifacts: Artifacts,
+    db: Db,
+    clock: Arc<dyn Clock>,
     config: BuildConfig,
     scratch: Scratch,
 }
 
 impl Builder {
+    /// Database and clock are those of the artifacts.
+    ///
     /// # Errors
     /// When the scratch folder cannot be made.
-    pub fn new(artifacts: Artifacts, config: BuildConfig) -> std::io::Result<Self> {
+    pub fn new(
+        artifacts: Artifacts,
+        db: Db,
+        clock: Arc<dyn Clock>,
+        config: BuildConfig,
+    ) -> std::io::Result<Self> {
         let scratch = Scratch::open(&config.scratch)?;
-        Ok(Self { inner: Arc::new(Inner { artifacts, config, scratch }) })
+        Ok(Self { inner: Arc::new(Inner { artifacts, db, clock, config, scratch }) })
     }
 
     /// The queue of the handlers.
@@ -45,6 +55,11 @@ impl Builder {
         &self.inner.artifacts
     }
 
+    /// For the rows of builds; those of what is stored are asked for at the artifacts.
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
     pub(crate) fn config(&self) -> &BuildConfig {
         &self.inner.config
     }
@@ -54,6 +69,6 @@ impl Builder {
     }
 
     pub(crate) fn now(&self) -> Millis {
-        self.inner.artifacts.clock.now()
+        self.inner.clock.now()
     }
 }

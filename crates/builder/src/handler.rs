@@ -97,7 +97,7 @@ impl Build<'_> {
         ))
         .await;
         let (repository, source) = {
-            let mut session = self.builder.artifacts().db.read().await?;
+            let mut session = self.builder.db().read().await?;
             let repository = repository::find_by_id(&mut session, &payload.repo_id).await?;
             let source =
                 manifest::find(&mut session, &payload.repo_id, &payload.source_digest).await?;

@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Mutex;
 
-use berth_artifacts::{ArtifactError, Repository};
-use berth_metadata::tables::{blob, converted_layer, manifest};
+use berth_artifacts::{ArtifactError, Blob, Repository};
+use berth_metadata::tables::converted_layer;
 use berth_oci::{Descriptor, MAX_CONFIG_BYTES};
 use berth_tasks::{TaskFailure, TaskHandle};
-use berth_types::{Ctx, Digest};
+use berth_types::{Ctx, Digest, Reference};
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
 use tokio::runtime::Handle;
@@ -48,7 +48,7 @@ impl TaskStore {
     async fn discard_one(&self, chain: Option<&str>, digest: &Digest) -> Result<(), ArtifactError> {
         let artifacts = self.builder.artifacts();
         if let Some(chain) = chain {
-            let mut session = artifacts.db.begin().await?;
+            let mut session = self.builder.db().begin().await?;
             converted_layer::delete(&mut session, chain, digest).await?;
             session.commit().await?;
         } else {
@@ -57,7 +57,7 @@ impl TaskStore {
                 other => other?,
             }
         }
-        artifacts.gc().discard(digest).await
+        artifacts.blobs().discard(digest).await
     }
 
     fn note_added(&self, chain: Option<&str>, digest: &Digest) {
@@ -66,10 +66,10 @@ impl TaskStore {
         }
     }
 
-    async fn find_blob(&self, digest: &Digest) -> Result<blob::Blob, StoreError> {
-        let mut session =
-            self.builder.artifacts().db.read().await.map_err(StoreError::transient)?;
-        blob::find_in_repo(&mut session, &self.repository.repo_id, digest)
+    async fn find_blob(&self, digest: &Digest) -> Result<Blob, StoreError> {
+        let blobs = self.builder.artifacts().blobs();
+        blobs
+            .stat(&self.repository.repo_id, digest)
             .await
             .map_err(StoreError::transient)?
             .ok_or_else(|| StoreError::permanent(format!("blob {digest} is not in the repository")))
@@ -101,22 +101,19 @@ impl TaskStore {
 
     /// A layer of an earlier build, if its bytes are still there.
     async fn converted_layer_async(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError> {
-        let artifacts = self.builder.artifacts();
-        let mut session = artifacts.db.read().await.map_err(StoreError::transient)?;
+        let db = self.builder.db();
+        let mut session = db.read().await.map_err(StoreError::transient)?;
         let found =
             converted_layer::find(&mut session, chain).await.map_err(StoreError::transient)?;
         let Some((digest, expected)) = found else { return Ok(None) };
-        let blob = blob::find(&mut session, &digest).await.map_err(StoreError::transient)?;
         drop(session);
-        let Some(blob) = blob.filter(|blob| blob.damaged_at.is_none()) else { return Ok(None) };
-        let stat = artifacts.store.stat(&blob.storage_key).await.ok();
-        let whole = stat.filter(|stat| {
-            let as_written = blob.stamp.as_ref().is_none_or(|stamp| *stamp == stat.stamp);
-            as_written && i64::try_from(stat.size) == Ok(expected)
-        });
-        let Some(size) = whole.map(|stat| stat.size) else { return Ok(None) };
+        let found = self.builder.artifacts().blobs().find_whole(&digest).await;
+        let found = found.map_err(StoreError::transient)?.filter(|blob| blob.size == expected);
+        let Some(size) = found.and_then(|blob| u64::try_from(blob.size).ok()) else {
+            return Ok(None);
+        };
         // From here on the collector leaves it to this build, unless it was faster.
-        let mut session = artifacts.db.begin().await.map_err(StoreError::transient)?;
+        let mut session = db.begin().await.map_err(StoreError::transient)?;
         let now = self.builder.now();
         let kept = converted_layer::touch(&mut session, chain, &digest, now).await;
         let kept = kept.map_err(StoreError::transient)?;
@@ -127,14 +124,15 @@ impl TaskStore {
 
 impl ImageStore for TaskStore {
     fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        let found = self.runtime.block_on(async {
-            let mut session = self.builder.artifacts().db.read().await?;
-            manifest::find(&mut session, &self.repository.repo_id, digest).await
-        });
-        let found = found.map_err(StoreError::transient)?;
-        found.map(|manifest| manifest.content).ok_or_else(|| {
-            StoreError::permanent(format!("manifest {digest} is not in the repository"))
-        })
+        let manifests = self.builder.artifacts().manifests();
+        let reference = Reference::Digest(digest.clone());
+        match self.runtime.block_on(manifests.get(&self.repository.repo_id, &reference)) {
+            Ok(manifest) => Ok(manifest.content.to_vec()),
+            Err(ArtifactError::ManifestUnknown(_)) => {
+                Err(StoreError::permanent(format!("manifest {digest} is not in the repository")))
+            }
+            Err(error) => Err(StoreError::transient(error)),
+        }
     }
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {

@@ -9,6 +9,7 @@ use axum::routing::any;
 use berth_artifacts::Artifacts;
 use berth_auth::Auth;
 use berth_builder::Builder;
+use berth_maintenance::Maintenance;
 use berth_subscription::Subscription;
 
 use crate::{dispatch, http};
@@ -36,6 +37,7 @@ pub struct Control {
     artifacts: Artifacts,
     builder: Builder,
     subscription: Subscription,
+    maintenance: Maintenance,
     auth: Auth,
     config: ControlConfig,
 }
@@ -45,14 +47,19 @@ impl Control {
         artifacts: Artifacts,
         builder: Builder,
         subscription: Subscription,
+        maintenance: Maintenance,
         auth: Auth,
         config: ControlConfig,
     ) -> Self {
-        Self { artifacts, builder, subscription, auth, config }
+        Self { artifacts, builder, subscription, maintenance, auth, config }
     }
 
     pub(crate) fn artifacts(&self) -> &Artifacts {
         &self.artifacts
+    }
+
+    pub(crate) fn maintenance(&self) -> &Maintenance {
+        &self.maintenance
     }
 
     pub(crate) fn builder(&self) -> &Builder {

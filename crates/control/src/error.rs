@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use berth_artifacts::{ArtifactError, ArtifactErrorKind, MaintenanceError};
+use berth_artifacts::{ArtifactError, ArtifactErrorKind};
 use berth_auth::{AuthError, Denied, Throttled};
 use berth_builder::{BuildError, BuildErrorKind};
+use berth_maintenance::MaintenanceError;
 use berth_metadata::{DbError, DbErrorKind};
 use berth_subscription::{SubscriptionError, SubscriptionErrorKind};
 use serde_json::{Map, Value, json};

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use berth_artifacts::{Artifacts, Limits, QuotaDefaults, Scrub};
+use berth_artifacts::{Artifacts, Limits, QuotaDefaults};
 use berth_auth::bootstrap::bootstrap;
 use berth_auth::{Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey, RateLimit};
 use berth_builder::{BuildConfig, Builder};
 use berth_control::{Control, ControlConfig};
+use berth_maintenance::{Maintenance, Scrub};
 use berth_metadata::{Access, Db, DbOptions};
 use berth_registry::Registry;
-use berth_storage::StorageConfig;
+use berth_storage::{BlobStore, StorageConfig};
 use berth_subscription::{ProviderConfig, Subscription, SubscriptionConfig, SubscriptionLimits};
 use berth_types::{Clock, SystemClock};
 
@@ -24,10 +25,11 @@ const LAYER_MEMORY: u64 = 64 << 20;
 /// Everything that a role may need.
 pub(crate) struct Parts {
     pub(crate) db: Db,
+    pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) artifacts: Artifacts,
     pub(crate) builder: Builder,
     pub(crate) subscription: Subscription,
+    pub(crate) maintenance: Maintenance,
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Arc<Control>,
     pub(crate) bootstrap: Bootstrap,
@@ -36,9 +38,7 @@ pub(crate) struct Parts {
 /// Opens database and store, makes or finds account and instance, and wires the services: the
 /// builder hears of every push, whoever pushes.
 pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let artifacts = open_artifacts(config, Access::SoleWriter).await?;
-    let db = artifacts.db.clone();
+    let Ground { db, store, clock, artifacts } = Ground::open(config, Access::SoleWriter).await?;
     let master = MasterKey::load_or_create(&config.master_key_file())?;
     let access_key = config.root_key.as_ref();
     let bootstrap = bootstrap(
@@ -61,50 +61,77 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
         AuthConfig { key_rate, ..AuthConfig::default() },
     );
 
-    let builder = builder(config, &artifacts)?;
+    let builder = builder(config, artifacts.clone(), db.clone(), Arc::clone(&clock))?;
     let artifacts = artifacts.with_listener(Arc::new(builder.clone()));
-    let subscription = Subscription::new(artifacts.clone(), subscriptions(config)?);
+    let subscription = Subscription::new(
+        artifacts.clone(),
+        db.clone(),
+        Arc::clone(&clock),
+        subscriptions(config)?,
+    );
+    let maintenance =
+        Maintenance::new(artifacts.clone(), db.clone(), Arc::clone(&store), Arc::clone(&clock));
     let registry = Registry::new(artifacts.clone(), auth.clone());
     let control = Control::new(
         artifacts.clone(),
         builder.clone(),
         subscription.clone(),
+        maintenance.clone(),
         auth,
         ControlConfig { region: bootstrap.region.clone(), ..ControlConfig::default() },
     );
     Ok(Parts {
         db,
+        store,
         clock,
-        artifacts,
         builder,
         subscription,
+        maintenance,
         registry: Arc::new(registry),
         control: Arc::new(control),
         bootstrap,
     })
 }
 
-/// The stored artifacts alone: database and store, opened as the configuration says.
+/// What everything stands on.
+struct Ground {
+    db: Db,
+    store: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
+    artifacts: Artifacts,
+}
+
+impl Ground {
+    /// Database and store, opened as the configuration says.
+    async fn open(config: &Config, access: Access) -> Result<Self, ServerError> {
+        let options = DbOptions { access, ..DbOptions::default() };
+        let db = Db::open_with(&config.database_url(), options).await?;
+        let store = berth_storage::open(&storage(config)).await?;
+        let limits = Limits {
+            auto_create_namespace: config.limits.auto_create_namespace,
+            max_blob: if config.limits.max_blob == 0 { u64::MAX } else { config.limits.max_blob },
+            quota: QuotaDefaults {
+                storage: config.limits.instance_storage,
+                namespaces: config.limits.instance_namespaces,
+                repositories: config.limits.instance_repositories,
+            },
+            cache_memory: usize::try_from(config.limits.cache_memory).unwrap_or(usize::MAX),
+            redirect_minimum: config.storage.redirect.then_some(config.storage.redirect_minimum),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let artifacts = Artifacts::new(db.clone(), Arc::clone(&store), Arc::clone(&clock));
+        let artifacts = artifacts.with_limits(limits).with_gc(config.gc.collector());
+        Ok(Self { db, store, clock, artifacts })
+    }
+}
+
+/// Maintenance alone, for commands that do it without a server.
 ///
 /// # Errors
-/// [`ServerError`] when one of them cannot be opened.
-pub async fn open_artifacts(config: &Config, access: Access) -> Result<Artifacts, ServerError> {
-    let options = DbOptions { access, ..DbOptions::default() };
-    let db = Db::open_with(&config.database_url(), options).await?;
-    let store = berth_storage::open(&storage(config)).await?;
-    let limits = Limits {
-        auto_create_namespace: config.limits.auto_create_namespace,
-        max_blob: if config.limits.max_blob == 0 { u64::MAX } else { config.limits.max_blob },
-        quota: QuotaDefaults {
-            storage: config.limits.instance_storage,
-            namespaces: config.limits.instance_namespaces,
-            repositories: config.limits.instance_repositories,
-        },
-        cache_memory: usize::try_from(config.limits.cache_memory).unwrap_or(usize::MAX),
-        redirect_minimum: config.storage.redirect.then_some(config.storage.redirect_minimum),
-    };
-    let artifacts = Artifacts::new(db, store, Arc::new(SystemClock));
-    Ok(artifacts.with_limits(limits).with_gc(config.gc.collector()))
+/// [`ServerError`] when database or store cannot be opened.
+pub async fn open_maintenance(config: &Config, access: Access) -> Result<Maintenance, ServerError> {
+    let Ground { db, store, clock, artifacts } = Ground::open(config, access).await?;
+    Ok(Maintenance::new(artifacts, db, store, clock))
 }
 
 /// The scrubber, with every source of damaged blobs that the configuration knows.
@@ -112,9 +139,12 @@ pub async fn open_artifacts(config: &Config, access: Access) -> Result<Artifacts
 /// # Errors
 /// [`ServerError`] when database or store cannot be opened.
 pub async fn open_scrub(config: &Config) -> Result<Scrub, ServerError> {
-    let artifacts = open_artifacts(config, Access::SoleWriter).await?;
-    let subscription = Subscription::new(artifacts.clone(), subscriptions(config)?);
-    Ok(Scrub::new(artifacts, config.scrub.rate).with_source(Arc::new(subscription)))
+    let Ground { db, store, clock, artifacts } = Ground::open(config, Access::SoleWriter).await?;
+    let settings = subscriptions(config)?;
+    let subscription =
+        Subscription::new(artifacts.clone(), db.clone(), Arc::clone(&clock), settings);
+    let maintenance = Maintenance::new(artifacts, db, store, clock);
+    Ok(Scrub::new(maintenance, config.scrub.rate).with_source(Arc::new(subscription)))
 }
 
 fn storage(config: &Config) -> StorageConfig {
@@ -130,12 +160,17 @@ fn storage(config: &Config) -> StorageConfig {
     }
 }
 
-fn builder(config: &Config, artifacts: &Artifacts) -> Result<Builder, ServerError> {
+fn builder(
+    config: &Config,
+    artifacts: Artifacts,
+    db: Db,
+    clock: Arc<dyn Clock>,
+) -> Result<Builder, ServerError> {
     let scratch = config.scratch_dir();
     let mut settings = BuildConfig::new(scratch.clone());
     settings.threads = layers_at_once(&config.build, settings.threads);
     settings.max_layer_bytes = config.build.max_layer;
-    Builder::new(artifacts.clone(), settings)
+    Builder::new(artifacts, db, clock, settings)
         .map_err(|source| ServerError::Scratch { path: scratch, source })
 }
 

@@ -20,7 +20,7 @@ mod tasks;
 pub mod telemetry;
 mod tls;
 
-pub use assemble::{open_artifacts, open_scrub};
+pub use assemble::{open_maintenance, open_scrub};
 pub use berth_metadata::Access;
 pub use config::{Config, ConfigError, Layers, Role};
 pub use credentials::FILE_NAME as CREDENTIALS_FILE;

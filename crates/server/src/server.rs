@@ -46,7 +46,7 @@ impl Server {
         let tracker = TaskTracker::new();
         let health = Health {
             db: parts.db.clone(),
-            store: parts.artifacts.store.clone(),
+            store: Arc::clone(&parts.store),
             shutdown: shutdown.clone(),
             metrics: metrics.clone(),
         };
@@ -62,7 +62,7 @@ impl Server {
             tracker.spawn(tls.keep_fresh(shutdown.clone()));
         }
         if server.role.runs_tasks() {
-            tasks::arrange(&parts.artifacts, &config).await?;
+            tasks::arrange(&parts.maintenance, &config).await?;
             tasks::spawn(&parts, &config, &tracker, &shutdown);
         }
         let upkeep = shutdown.clone();

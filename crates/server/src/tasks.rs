@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use berth_artifacts::{Artifacts, BlobSource, Collector, Maintenance, MaintenanceKind, Scrub};
+use berth_artifacts::BlobSource;
 use berth_builder::Builder;
+use berth_maintenance::{Collector, Maintenance, MaintenanceKind, Scrub};
 use berth_metadata::tables::schedule::Schedule;
 use berth_metadata::tables::scrub::count_damaged;
 use berth_metadata::tables::task::{TaskState, count_by_state};
@@ -32,21 +33,21 @@ pub(crate) fn spawn(
         Runner::new(parts.db.clone(), Arc::clone(&parts.clock), config, handlers)
     };
     let subscription = Arc::new(parts.subscription.clone());
-    let scrub = Scrub::new(parts.artifacts.clone(), config.scrub.rate)
+    let scrub = Scrub::new(parts.maintenance.clone(), config.scrub.rate)
         .with_source(Arc::clone(&subscription) as Arc<dyn BlobSource>);
     let caretakers: Vec<Arc<dyn Handler>> =
-        vec![Arc::new(Collector::new(parts.artifacts.clone())), Arc::new(scrub)];
+        vec![Arc::new(Collector::new(parts.maintenance.clone())), Arc::new(scrub)];
     tracker.spawn(runner(builds, parts.builder.handlers()).run(shutdown.clone()));
     tracker.spawn(runner(subscriptions, parts.subscription.handlers()).run(shutdown.clone()));
     tracker.spawn(runner(maintenance, caretakers).run(shutdown.clone()));
-    let schedules = Schedules(vec![subscription, Arc::new(parts.artifacts.clone())]);
+    let schedules = Schedules(vec![subscription, Arc::new(parts.maintenance.clone())]);
     let scheduler = Scheduler::new(parts.db.clone(), Arc::clone(&parts.clock), Arc::new(schedules));
     tracker.spawn(scheduler.run(shutdown.clone()));
 }
 
 /// Writes the schedules of maintenance as the configuration has them.
-pub(crate) async fn arrange(artifacts: &Artifacts, config: &Config) -> Result<(), DbError> {
-    let maintenance = artifacts.maintenance();
+pub(crate) async fn arrange(maintenance: &Maintenance, config: &Config) -> Result<(), DbError> {
+    let maintenance = maintenance.tasks();
     maintenance.arrange(MaintenanceKind::Gc, config.gc.interval).await?;
     maintenance.arrange(MaintenanceKind::Scrub, config.scrub.interval).await
 }

@@ -8,7 +8,7 @@ use berth_artifacts::Artifacts;
 use berth_metadata::Db;
 use berth_oci::client::{ClientError, RegistryClient};
 use berth_tasks::Handler;
-use berth_types::{Digest, Millis};
+use berth_types::{Clock, Digest, Millis};
 
 use crate::artifact_subscription_rule::SubscriptionRule;
 use crate::config::SubscriptionConfig;
@@ -27,6 +27,8 @@ pub struct Subscription {
 
 struct Inner {
     artifacts: Artifacts,
+    db: Db,
+    clock: Arc<dyn Clock>,
     config: SubscriptionConfig,
     /// By provider and domain; they keep connections and tokens from run to run.
     clients: Mutex<HashMap<(String, String), RegistryClient>>,
@@ -66,9 +68,17 @@ impl Subscription {
     /// The queue that subscription workers take their tasks from.
     pub const QUEUE: &'static str = "subscription";
 
-    pub fn new(artifacts: Artifacts, config: SubscriptionConfig) -> Self {
+    /// Database and clock are those of the artifacts.
+    pub fn new(
+        artifacts: Artifacts,
+        db: Db,
+        clock: Arc<dyn Clock>,
+        config: SubscriptionConfig,
+    ) -> Self {
         let inner = Inner {
             artifacts,
+            db,
+            clock,
             config,
             clients: Mutex::default(),
             dates: Memory::default(),
@@ -92,12 +102,13 @@ impl Subscription {
         &self.inner.artifacts
     }
 
+    /// For the rows of subscriptions; those of what is stored are asked for at the artifacts.
     pub(crate) fn db(&self) -> &Db {
-        &self.inner.artifacts.db
+        &self.inner.db
     }
 
     pub(crate) fn now(&self) -> Millis {
-        self.inner.artifacts.clock.now()
+        self.inner.clock.now()
     }
 
     /// The client for a rule's source, made once.

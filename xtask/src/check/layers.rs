@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tasks", &["metadata", "types"]),
     ("auth", &["metadata", "types"]),
     ("artifacts", &["tasks", "oci", "metadata", "storage", "types"]),
+    ("maintenance", &["artifacts", "tasks", "oci", "metadata", "storage", "types"]),
     ("builder", &["artifacts", "formats", "tasks", "oci", "metadata", "storage", "types"]),
     ("subscription", &["artifacts", "auth", "tasks", "oci", "metadata", "storage", "types"]),
     ("registry", &["artifacts", "auth", "tasks", "oci", "metadata", "storage", "types"]),
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "builder",
             "subscription",
+            "maintenance",
             "artifacts",
             "auth",
             "tasks",
@@ -40,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "control",
             "builder",
             "subscription",
+            "maintenance",
             "artifacts",
             "auth",
             "tasks",
@@ -55,6 +58,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "server",
             "builder",
             "subscription",
+            "maintenance",
+            "maintenance",
             "artifacts",
             "auth",
             "tasks",
@@ -67,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Beside the product: what tests and the repository use.
     ("testkit", &["types"]),
+    ("testbed", &["maintenance", "artifacts", "metadata", "storage", "testkit", "types"]),
     ("tests", &["testkit"]),
     ("xtask", &[]),
 ];

@@ -3,7 +3,7 @@
 use berth_metadata::Session;
 use berth_metadata::tables::blob::{self, Linked};
 use berth_metadata::tables::{object_removal, upload};
-use berth_storage::{StorageErrorKind, Stored};
+use berth_storage::Stored;
 use berth_types::Digest;
 
 use super::Blobs;
@@ -49,7 +49,7 @@ impl Blobs<'_> {
                 return Err(lost(&mine));
             }
             let Some(existing) = existing else { continue };
-            let found = if self.is_whole(&existing).await? {
+            let found = if self.0.integrity().is_whole(&existing).await? {
                 self.use_existing(existing, repo_id, upload).await?
             } else {
                 self.replace(&mine, &existing, repo_id, upload).await?
@@ -102,7 +102,7 @@ impl Blobs<'_> {
         tracing::warn!(%digest, "the blob's bytes were damaged and are replaced");
         metrics::counter!("berth_blobs_repaired_total", "by" => "push").increment(1);
         let damaged = [damaged.storage_key.clone()];
-        if let Err(error) = self.0.gc().remove_objects(&damaged).await {
+        if let Err(error) = self.remove_objects(&damaged).await {
             tracing::warn!(%digest, %error, "the damaged bytes are left to the collector");
         }
         Ok(Some(mine.clone()))
@@ -131,20 +131,6 @@ impl Blobs<'_> {
             return Err(ArtifactError::UploadUnknown(upload.upload_id.clone()));
         }
         Ok(linked)
-    }
-
-    /// Whether the store still has the bytes that the row speaks of, as far as can be told without
-    /// reading them.
-    pub(crate) async fn is_whole(&self, blob: &Blob) -> Result<bool, ArtifactError> {
-        if blob.damaged_at.is_some() {
-            return Ok(false);
-        }
-        match self.0.store.stat(&blob.storage_key).await {
-            Ok(stat) => Ok(i64::try_from(stat.size) == Ok(blob.size)
-                && blob.stamp.as_ref().is_none_or(|stamp| *stamp == stat.stamp)),
-            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -59,16 +59,23 @@ impl Blobs<'_> {
         to_repo_id: &str,
         digest: &Digest,
     ) -> Result<bool, ArtifactError> {
-        let mut session = self.0.db.read().await?;
-        let found = blob::find(&mut session, digest).await?;
-        drop(session);
-        let Some(found) = found else { return Ok(false) };
-        if !self.is_whole(&found).await? {
-            return Ok(false);
-        }
+        let Some(found) = self.find_whole(digest).await? else { return Ok(false) };
         self.admit(to_repo_id, &found).await?;
         let session = self.0.db.begin().await?;
         self.link_and_commit(session, to_repo_id, digest).await
+    }
+
+    /// The blob, whoever has it, when its bytes are there as far as can be told without reading
+    /// them. Not for clients: they must show that they may read it.
+    ///
+    /// # Errors
+    /// When database or store fail.
+    pub async fn find_whole(&self, digest: &Digest) -> Result<Option<Blob>, ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        let found = blob::find(&mut session, digest).await?;
+        drop(session);
+        let Some(found) = found else { return Ok(None) };
+        Ok(self.0.integrity().is_whole(&found).await?.then_some(found))
     }
 
     async fn admit(&self, to_repo_id: &str, found: &Blob) -> Result<(), ArtifactError> {

@@ -3,13 +3,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use berth_artifacts::{Artifacts, GcConfig, Promise, Repository, StoredManifest};
+use berth_artifacts::{GcConfig, Promise, Repository, StoredManifest};
 use berth_metadata::Engine;
 use berth_metadata::tables::tag;
 use berth_types::{Digest, Reference, RepoName};
 use futures::future::join_all;
 
-use crate::support::{INSTANCE, Place, on_both_engines};
+use berth_testbed::{House, INSTANCE, Place, on_both_engines};
 
 on_both_engines!(
     readers_see_every_acknowledged_tag,
@@ -72,18 +72,14 @@ fn number_of(manifest: &StoredManifest) -> u64 {
 }
 
 /// What a reader sees of a repository: nothing, or whether there is a manifest.
-async fn pull(
-    artifacts: &Artifacts,
-    repository: &RepoName,
-    reference: &str,
-) -> Option<Option<u64>> {
+async fn pull(artifacts: &House, repository: &RepoName, reference: &str) -> Option<Option<u64>> {
     let reference: Reference = reference.parse().expect("reference");
     let found = artifacts.lookups().manifest(INSTANCE, repository, &reference, Promise::None).await;
     found.expect("lookup").map(|found| found.content.map(|manifest| number_of(&manifest)))
 }
 
 /// The services that read: those that write, and on PostgreSQL those of another server as well.
-async fn readers(place: &Place) -> Vec<Artifacts> {
+async fn readers(place: &Place) -> Vec<House> {
     let mut readers = vec![place.artifacts.clone(), place.artifacts.clone()];
     if place.artifacts.db.engine() == Engine::Postgres {
         let other = place.restarted().await;
@@ -151,7 +147,7 @@ async fn readers_see_every_acknowledged_deletion_of_a_blob(place: Place) {
         time.over.store(true, Ordering::SeqCst);
     };
     let target = name("a/blobs");
-    let stat = async |reader: &Artifacts| {
+    let stat = async |reader: &House| {
         let found = reader.lookups().blob(INSTANCE, &target, &digest, Promise::None).await;
         found.expect("lookup").expect("the repository").content.is_some()
     };
@@ -209,7 +205,7 @@ async fn a_repository_of_an_old_name_is_empty(place: Place) {
         assert!(between || states.clone().any(fits), "{seen:?} in states {states:?}");
     };
     let digest = Digest::sha256(b"layer");
-    let blob = async |reader: &Artifacts| {
+    let blob = async |reader: &House| {
         let found = reader.lookups().blob(INSTANCE, &target, &digest, Promise::None).await;
         found.expect("lookup").is_some_and(|found| found.content.is_some())
     };
@@ -227,7 +223,7 @@ async fn a_repository_of_an_old_name_is_empty(place: Place) {
 }
 
 /// How many statements ten requests need after the first.
-async fn statements<F: Future<Output = ()>>(artifacts: &Artifacts, ask: impl Fn() -> F) -> u64 {
+async fn statements<F: Future<Output = ()>>(artifacts: &House, ask: impl Fn() -> F) -> u64 {
     ask().await;
     let before = artifacts.db.counts().statements;
     for _ in 0..10 {

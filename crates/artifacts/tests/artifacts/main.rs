@@ -1,12 +1,9 @@
 //! The services on SQLite and PostgreSQL, with a real folder of blobs.
 
-mod blobs;
+mod blob;
 mod cache;
-mod gc;
-mod gc_races;
-mod manifests;
-mod quotas;
-mod repositories;
-mod scrub;
-mod support;
-mod uploads;
+mod instance_usage;
+mod listener;
+mod manifest;
+mod repository;
+mod upload;

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use berth_artifacts::{Artifacts, GcAudit, GcItem, GcReport, GcWatch};
-use berth_server::{Access, open_artifacts};
+use berth_maintenance::{GcAudit, GcItem, GcReport, GcWatch, Maintenance};
+use berth_server::{Access, open_maintenance};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -40,20 +40,20 @@ pub(crate) fn run(args: &GcArgs) -> Result<(), Failure> {
     let config = args.settings.load()?;
     let access = if args.dry_run || args.check { Access::ReadOnly } else { Access::SoleWriter };
     runtime()?.block_on(async {
-        let artifacts = open_artifacts(&config, access).await.context("cannot open")?;
+        let maintenance = open_maintenance(&config, access).await.context("cannot open")?;
         let outcome = if args.check {
-            check(&artifacts, args.json).await
+            check(&maintenance, args.json).await
         } else {
-            collect(&artifacts, args).await
+            collect(&maintenance, args).await
         };
-        artifacts.db.close().await;
+        maintenance.close().await;
         outcome
     })
 }
 
-async fn collect(artifacts: &Artifacts, args: &GcArgs) -> Result<(), Failure> {
+async fn collect(maintenance: &Maintenance, args: &GcArgs) -> Result<(), Failure> {
     let list = List { dry_run: args.dry_run, items: args.json.then(Mutex::default) };
-    let gc = artifacts.gc();
+    let gc = maintenance.gc();
     let report = if args.dry_run { gc.preview(&list).await } else { gc.run(&list).await };
     let report = report.context("the collection failed")?;
     if let Some(items) = list.items {
@@ -111,8 +111,8 @@ fn json_of(report: &GcReport, dry_run: bool, items: &[Value]) -> Value {
     })
 }
 
-async fn check(artifacts: &Artifacts, as_json: bool) -> Result<(), Failure> {
-    let audit = artifacts.gc().audit().await.context("the check failed")?;
+async fn check(maintenance: &Maintenance, as_json: bool) -> Result<(), Failure> {
+    let audit = maintenance.gc().audit().await.context("the check failed")?;
     let GcAudit { forgotten, missing_blobs, missing_objects, stray_objects } = &audit;
     if as_json {
         print_json(&json!({

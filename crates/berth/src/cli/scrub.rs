@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use berth_artifacts::{ScrubProgress, ScrubWatch};
+use berth_maintenance::{ScrubProgress, ScrubWatch};
 use berth_server::config::parse_size;
 use berth_server::open_scrub;
 use clap::Args;

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use berth_artifacts::Instance;
 use berth_metadata::Page;
-use berth_metadata::tables::instance;
 
 use crate::control::Control;
 use crate::error::ApiError;
@@ -134,9 +133,8 @@ impl Action for ListInstance {
         }
         let name = self.instance_name.unwrap_or_default();
         let account = &call.ctx.identity.account_id;
-        let mut session = control.artifacts().db.read().await?;
         let all = Page::new(1, MAX_INSTANCES);
-        let (mut instances, _) = instance::list(&mut session, account, &name, all).await?;
+        let (mut instances, _) = control.artifacts().instances().list(account, &name, all).await?;
         instances.retain(|instance| status.is_empty() || instance.status == status);
         let total_count = i64::try_from(instances.len()).unwrap_or(i64::MAX);
         let skip = usize::try_from(page.offset()).unwrap_or(usize::MAX);

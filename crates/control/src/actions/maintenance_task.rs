@@ -1,7 +1,7 @@
 //! Maintenance tasks of the server: create, get, list, log, cancel. All of them are Berth's own.
 
 use async_trait::async_trait;
-use berth_artifacts::{MaintenanceKind, MaintenanceTask};
+use berth_maintenance::{MaintenanceKind, MaintenanceTask};
 use berth_tasks::{TaskStatus, Words};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ impl Action for CreateMaintenanceTask {
 
     async fn run(self, control: &Control, call: &Call) -> Result<CreatedMaintenanceTask, ApiError> {
         let kind = kind(&self.kind)?;
-        let task_id = control.artifacts().maintenance().create(&call.ctx, kind).await?;
+        let task_id = control.maintenance().tasks().create(&call.ctx, kind).await?;
         Ok(CreatedMaintenanceTask { task_id })
     }
 }
@@ -94,7 +94,7 @@ impl Action for GetMaintenanceTask {
     type Response = MaintenanceTaskAnswer;
 
     async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskAnswer, ApiError> {
-        Ok(answer(control.artifacts().maintenance().find(&self.task_id).await?))
+        Ok(answer(control.maintenance().tasks().find(&self.task_id).await?))
     }
 }
 
@@ -127,7 +127,7 @@ impl Action for ListMaintenanceTask {
     async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskList, ApiError> {
         let page = page(self.page_no, self.page_size)?;
         let kind = self.kind.as_deref().filter(|text| !text.is_empty()).map(kind).transpose()?;
-        let (tasks, total_count) = control.artifacts().maintenance().list(kind, page).await?;
+        let (tasks, total_count) = control.maintenance().tasks().list(kind, page).await?;
         Ok(MaintenanceTaskList {
             page_no: page.number,
             page_size: page.size,
@@ -171,7 +171,7 @@ impl Action for ListMaintenanceTaskLog {
 
     async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskLog, ApiError> {
         let page = page(self.page_no, self.page_size)?;
-        let maintenance = control.artifacts().maintenance();
+        let maintenance = control.maintenance().tasks();
         let (lines, total_count) = maintenance.log(&self.task_id, page).await?;
         let line = |line: berth_tasks::LogLine| MaintenanceLogLine {
             line_number: line.line_number,
@@ -193,7 +193,7 @@ impl Action for CancelMaintenanceTask {
     type Response = Done;
 
     async fn run(self, control: &Control, call: &Call) -> Result<Done, ApiError> {
-        control.artifacts().maintenance().cancel(&call.ctx, &self.task_id).await?;
+        control.maintenance().tasks().cancel(&call.ctx, &self.task_id).await?;
         Ok(Done {})
     }
 }

@@ -12,6 +12,7 @@ use berth_auth::signature::acs3::{Outgoing, sign};
 use berth_auth::{Auth, AuthConfig, BootstrapConfig, MasterKey};
 use berth_builder::{BuildConfig, Builder};
 use berth_control::{Control, ControlConfig, router};
+use berth_maintenance::Maintenance;
 use berth_metadata::Db;
 use berth_storage::StorageConfig;
 use berth_subscription::{Subscription, SubscriptionConfig};
@@ -65,16 +66,24 @@ impl Fixture {
         let started = bootstrap(&db, &master, &*clock, &config).await.expect("started");
         let storage = StorageConfig { url: "memory:".to_owned(), ..StorageConfig::default() };
         let store = berth_storage::open(&storage).await.expect("storage");
-        let artifacts = Artifacts::new(db.clone(), store, clock.clone());
+        let artifacts = Artifacts::new(db.clone(), Arc::clone(&store), clock.clone());
         let scratch = BuildConfig::new(folder.path().join("scratch"));
-        let builder = Builder::new(artifacts.clone(), scratch).expect("builder");
+        let builder =
+            Builder::new(artifacts.clone(), db.clone(), clock.clone(), scratch).expect("builder");
         let artifacts = artifacts.with_listener(Arc::new(builder.clone()));
-        let subscription = Subscription::new(artifacts.clone(), SubscriptionConfig::default());
+        let subscription = Subscription::new(
+            artifacts.clone(),
+            db.clone(),
+            clock.clone(),
+            SubscriptionConfig::default(),
+        );
+        let maintenance = Maintenance::new(artifacts.clone(), db.clone(), store, clock.clone());
         let auth = Auth::new(db, master, clock.clone(), AuthConfig::default());
         let control = Control::new(
             artifacts.clone(),
             builder,
             subscription,
+            maintenance,
             auth.clone(),
             ControlConfig::default(),
         );

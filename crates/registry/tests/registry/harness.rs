@@ -27,6 +27,7 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) struct TestRegistry {
     router: Router,
     pub(crate) artifacts: Artifacts,
+    pub(crate) db: Db,
     pub(crate) credentials: RootCredentials,
     _folder: TempDir,
 }
@@ -85,11 +86,12 @@ impl TestRegistry {
             .await
             .expect("first start");
         let auth = Auth::new(db.clone(), master, Arc::clone(&clock), AuthConfig::default());
-        let artifacts = Artifacts::new(db, store, clock);
+        let artifacts = Artifacts::new(db.clone(), store, clock);
         let registry = Registry::new(artifacts.clone(), auth);
         Self {
             router: router(Arc::new(registry)),
             artifacts,
+            db,
             credentials: first.credentials,
             _folder: folder,
         }
@@ -175,7 +177,7 @@ impl TestRegistry {
         let instance = &self.credentials.instance_id;
         let name = name.parse().expect("name");
         let found = self.artifacts.repositories().find(instance, &name).await.expect("found");
-        let mut session = self.artifacts.db.begin().await.expect("transaction");
+        let mut session = self.db.begin().await.expect("transaction");
         let row = berth_artifacts::Repository { repo_type: repo_type.to_owned(), ..found };
         berth_metadata::tables::repository::update(&mut session, &row).await.expect("updated");
         session.commit().await.expect("committed");

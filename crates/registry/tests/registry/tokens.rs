@@ -143,7 +143,7 @@ async fn every_pull_is_authorised_anew() {
         }
     }
     let id = &registry.credentials.access_key_id;
-    let mut session = registry.artifacts.db.begin().await.expect("begin");
+    let mut session = registry.db.begin().await.expect("begin");
     let found = access_key::find(&mut session, id).await.expect("find").expect("the key");
     let row = access_key::AccessKey { status: "Inactive".to_owned(), ..found };
     access_key::update(&mut session, &row).await.expect("update");

@@ -115,7 +115,7 @@ async fn another_instance_is_delivered_to_for_itself(place: Place) {
     upstream.tag("v1", &image);
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
-    let mut session = place.artifacts.db.begin().await.expect("begin");
+    let mut session = place.db.begin().await.expect("begin");
     let row = instance::find(&mut session, INSTANCE).await.expect("find").expect("instance");
     let row = instance::Instance { instance_id: OTHER.into(), name: "other".into(), ..row };
     instance::insert(&mut session, &row).await.expect("instance");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_metadata::Page;
-use berth_subscription::{RuleChanges, Subscription, SubscriptionConfig, SubscriptionErrorKind};
+use berth_subscription::{RuleChanges, SubscriptionConfig, SubscriptionErrorKind};
 use berth_tasks::Scheduler;
 use berth_types::SystemClock;
 
@@ -88,12 +88,12 @@ async fn the_target_must_exist(place: Place) {
 async fn rules_run_by_themselves_one_run_at_a_time(place: Place) {
     let config =
         SubscriptionConfig { interval: Duration::from_millis(20), ..SubscriptionConfig::default() };
-    let subscription = Subscription::new(place.artifacts.clone(), config);
+    let subscription = place.subscription_with(config);
     let ctx = &place.ctx;
     let rule = rule_from("registry.example.com", "v.*", 3);
     let rule = subscription.create_rule(ctx, INSTANCE, rule).await.expect("rule");
     let fire = Arc::new(subscription.clone());
-    let scheduler = Scheduler::new(place.artifacts.db.clone(), Arc::new(SystemClock), fire);
+    let scheduler = Scheduler::new(place.db.clone(), Arc::new(SystemClock), fire);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(30)).await;
         assert_eq!(scheduler.tick().await.expect("tick"), 1);

@@ -44,6 +44,7 @@ pub(crate) use on_both_engines;
 /// One instance with the repository `team/app`.
 pub(crate) struct Place {
     pub(crate) artifacts: Artifacts,
+    pub(crate) db: Db,
     pub(crate) ctx: Ctx,
     pub(crate) target: Repository,
     _folder: TempDir,
@@ -68,9 +69,9 @@ impl Place {
             ..StorageConfig::default()
         };
         let store = berth_storage::open(&storage).await.expect("storage");
-        let artifacts = Artifacts::new(db, store, Arc::new(SystemClock));
+        let artifacts = Artifacts::new(db.clone(), store, Arc::new(SystemClock));
         let (ctx, now) = (Ctx::system("1000"), SystemClock.now());
-        let mut session = artifacts.db.begin().await.expect("begin");
+        let mut session = db.begin().await.expect("begin");
         let row =
             account::Account { account_id: "1000".into(), name: "root".into(), created_at: now };
         account::insert(&mut session, &row).await.expect("account");
@@ -95,7 +96,7 @@ impl Place {
         };
         artifacts.namespaces().create(&ctx, INSTANCE, namespace).await.expect("namespace");
         let target = create_repository(&artifacts, &ctx, "app").await;
-        Self { artifacts, ctx, target, _folder: folder }
+        Self { artifacts, db, ctx, target, _folder: folder }
     }
 
     pub(crate) async fn repository(&self, name: &str) -> Repository {
@@ -117,7 +118,12 @@ impl Place {
             },
             ..SubscriptionConfig::default()
         };
-        Subscription::new(self.artifacts.clone(), config)
+        self.subscription_with(config)
+    }
+
+    pub(crate) fn subscription_with(&self, config: SubscriptionConfig) -> Subscription {
+        let (artifacts, db) = (self.artifacts.clone(), self.db.clone());
+        Subscription::new(artifacts, db, Arc::new(SystemClock), config)
     }
 
     /// A worker with short pauses.
@@ -132,7 +138,7 @@ impl Place {
         config.backoff_base = Duration::from_millis(20);
         config.poll = Duration::from_millis(50);
         let clock = Arc::new(SystemClock);
-        let runner = Runner::new(self.artifacts.db.clone(), clock, config, subscription.handlers());
+        let runner = Runner::new(self.db.clone(), clock, config, subscription.handlers());
         Worker(tokio::spawn(runner.run(CancellationToken::new())))
     }
 

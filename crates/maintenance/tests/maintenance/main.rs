@@ -1,0 +1,5 @@
+//! Collection and scrubbing on SQLite and PostgreSQL, with real blobs.
+
+mod gc;
+mod gc_races;
+mod scrub;
