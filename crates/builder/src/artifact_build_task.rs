@@ -75,7 +75,8 @@ pub(crate) struct BuildRequest<'a> {
 }
 
 impl Builder {
-    /// Builds a tag now. When the same build is already waiting or running, its id is returned.
+    /// Builds a tag now. When the same build is already waiting or running, its id is returned; a
+    /// waiting one takes the higher of the two priorities. Other parameters are another build.
     ///
     /// # Errors
     /// `RepositoryNotFound`, `TagNotFound`, `InvalidParameter`, `Unsupported`.
@@ -217,8 +218,17 @@ impl Builder {
     }
 }
 
+/// What makes two builds equal: they build the same manifest under the same tag in the same way.
+/// How soon they do is no part of it.
+fn dedup_key(request: &BuildRequest<'_>, build_type: BuildType) -> String {
+    let parameters =
+        Parameters { priority: None, build_types: Vec::new(), ..request.parameters.clone() };
+    let way = Digest::sha256(parameters.to_json().as_bytes());
+    format!("build:{}:{}:{}:{build_type}:{way}", request.repo_id, request.tag, request.digest)
+}
+
 /// Makes the task and its row in the caller's transaction; returns the id of the task, which is
-/// that of the unfinished equal one when there is one.
+/// that of the unfinished equal one when there is one, whose priority is raised while it waits.
 pub(crate) async fn enqueue(
     session: &mut Session,
     request: &BuildRequest<'_>,
@@ -240,15 +250,17 @@ pub(crate) async fn enqueue(
         queue: QUEUE,
         kind: KIND,
         payload: serde_json::to_value(&payload).unwrap_or_default(),
+        tenant: request.instance_id.to_owned(),
+        share: request.repo_id.to_owned(),
         priority,
         max_attempts,
-        dedup_key: Some(format!(
-            "build:{}:{}:{}:{build_type}",
-            request.repo_id, request.tag, request.digest
-        )),
+        dedup_key: Some(dedup_key(request, build_type)),
         run_at: None,
     };
     if let Enqueued::Duplicate { task_id } = berth_tasks::enqueue(session, new, now).await? {
+        if berth_tasks::raise_priority(session, &task_id, priority).await? {
+            artifact_build_task::set_priority(session, &task_id, priority).await?;
+        }
         return Ok(task_id);
     }
     let row = artifact_build_task::BuildTask {
@@ -313,4 +325,39 @@ fn view(row: artifact_build_task::BuildTaskRow) -> Result<BuildTaskView, BuildEr
         progress: serde_json::from_str(&row.progress).unwrap_or_default(),
         task_id: row.task.task_id,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_are_equal_whatever_their_priority_and_differ_by_their_parameters() {
+        let digest = Digest::sha256(b"manifest");
+        let tag: Tag = "1.0".parse().expect("tag");
+        let key = |parameters: &Parameters| {
+            let request = BuildRequest {
+                instance_id: "cri-a",
+                repo_id: "crr-a",
+                rule_id: None,
+                tag: &tag,
+                digest: &digest,
+                size: 1,
+                layer_count: 1,
+                parameters,
+            };
+            dedup_key(&request, BuildType::Accelerated)
+        };
+        let plain = Parameters::default();
+        let urgent = Parameters {
+            priority: Some(5),
+            build_types: vec![BuildType::Accelerated],
+            ..Parameters::default()
+        };
+        let index = Parameters { image_index_only: true, ..Parameters::default() };
+        let listed = Parameters { priority_file: Some("L2E=".to_owned()), ..Parameters::default() };
+        assert_eq!(key(&plain), key(&urgent));
+        assert_ne!(key(&plain), key(&index));
+        assert_ne!(key(&plain), key(&listed));
+    }
 }

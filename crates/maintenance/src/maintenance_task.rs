@@ -28,16 +28,19 @@ pub enum MaintenanceKind {
     Gc,
     /// Reads every blob again.
     Scrub,
+    /// Forgets finished tasks.
+    History,
 }
 
 impl MaintenanceKind {
-    pub const ALL: [Self; 2] = [Self::Gc, Self::Scrub];
+    pub const ALL: [Self; 3] = [Self::Gc, Self::Scrub, Self::History];
 
     /// As tasks are stored.
     pub fn task_kind(self) -> &'static str {
         match self {
             Self::Gc => "gc",
             Self::Scrub => "scrub",
+            Self::History => "history",
         }
     }
 
@@ -46,6 +49,7 @@ impl MaintenanceKind {
         match self {
             Self::Gc => "GC",
             Self::Scrub => "SCRUB",
+            Self::History => "HISTORY",
         }
     }
 
@@ -175,7 +179,7 @@ impl MaintenanceTasks<'_> {
                 kind: SCHEDULE_KIND.to_owned(),
                 payload: Value::from(kind.task_kind()).to_string(),
                 interval_ms,
-                next_at: self.0.now().saturating_add(interval_ms),
+                next_at: session.database_time().await?.saturating_add(interval_ms),
             };
             schedule::put(&mut session, &row).await?;
         }
@@ -211,6 +215,8 @@ async fn make(
         queue: Maintenance::QUEUE,
         kind: kind.task_kind(),
         payload: Value::Null,
+        tenant: "-".to_owned(),
+        share: kind.task_kind().to_owned(),
         priority: PRIORITY,
         max_attempts: ATTEMPTS,
         dedup_key: Some(kind.schedule_id()),

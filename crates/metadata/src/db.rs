@@ -77,6 +77,8 @@ struct Inner {
     epochs: Epochs,
     counters: Arc<Counters>,
     sole_writer: AtomicBool,
+    /// See [`Db::tenure`].
+    tenure: String,
     /// Held while this process has a SQLite file open.
     lock: Mutex<Option<File>>,
 }
@@ -123,6 +125,7 @@ impl Db {
             epochs: Epochs::default(),
             counters: Arc::default(),
             sole_writer: AtomicBool::new(sole),
+            tenure: if sole { format!("{}/", berth_types::id::key()) } else { String::new() },
             lock: Mutex::new(held),
         })))
     }
@@ -131,6 +134,12 @@ impl Db {
     /// is remembered with [`crate::Memory`] then needs no query.
     pub fn is_sole_writer(&self) -> bool {
         self.0.sole_writer.load(Ordering::Acquire)
+    }
+
+    /// A name of this opening of the database, with which its leases begin, where the lock proves that
+    /// leases of any other opening are nobody's; empty where others may be at work.
+    pub fn tenure(&self) -> &str {
+        &self.0.tenure
     }
 
     pub(crate) fn stamp(&self, subject: Subject<'_>) -> Stamp {

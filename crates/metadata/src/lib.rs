@@ -24,6 +24,7 @@ mod row;
 mod session;
 pub mod statements;
 pub mod tables;
+pub mod time;
 mod value;
 
 pub use changes::{Change, Stamp, Subject};

@@ -22,6 +22,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0002_data_plane.sql"),
     ),
     (
+        3,
+        "queue",
+        include_str!("../../../migrations/sqlite/0003_queue.sql"),
+        include_str!("../../../migrations/postgres/0003_queue.sql"),
+    ),
+    (
         6,
         "subscription",
         include_str!("../../../migrations/sqlite/0006_subscription.sql"),

@@ -30,6 +30,9 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("artifact_subscription_task", tables::artifact_subscription_task::STATEMENTS),
     ("tag", tables::tag::STATEMENTS),
     ("task", tables::task::STATEMENTS),
+    ("task::attempt", tables::task::attempt::STATEMENTS),
+    ("task::claim", tables::task::claim::STATEMENTS),
+    ("task_history", tables::task_history::STATEMENTS),
     ("task_log", tables::task_log::STATEMENTS),
     ("upload", tables::upload::STATEMENTS),
     ("instance_usage", tables::instance_usage::STATEMENTS),
@@ -38,7 +41,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
 /// What only SQLite is asked.
 pub const SQLITE: &[(&str, &[&str])] = &[
     ("gc", tables::gc::SQLITE_STATEMENTS),
-    ("task", tables::task::SQLITE_STATEMENTS),
+    ("task::claim", tables::task::claim::SQLITE_STATEMENTS),
     ("instance_usage", tables::instance_usage::SQLITE_STATEMENTS),
 ];
 
@@ -49,8 +52,9 @@ pub const POSTGRES: &[(&str, &[&str])] = &[
     ("gc", tables::gc::POSTGRES_STATEMENTS),
     ("object_removal", tables::object_removal::POSTGRES_STATEMENTS),
     ("repository", tables::repository::POSTGRES_STATEMENTS),
-    ("task", tables::task::POSTGRES_STATEMENTS),
+    ("task::claim", tables::task::claim::POSTGRES_STATEMENTS),
     ("instance_usage", tables::instance_usage::POSTGRES_STATEMENTS),
+    ("time", crate::time::POSTGRES_STATEMENTS),
 ];
 
 /// Every statement that the engine runs, with the name of its module.

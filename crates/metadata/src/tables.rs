@@ -29,5 +29,6 @@ pub mod scrub;
 pub mod setting;
 pub mod tag;
 pub mod task;
+pub mod task_history;
 pub mod task_log;
 pub mod upload;

@@ -18,6 +18,7 @@ use berth_types::{Clock, SystemClock};
 
 use crate::config::{BuildSection, Config, ProviderSection};
 use crate::error::ServerError;
+use crate::tasks::BUILD_SPARE;
 
 /// What the conversion of one layer holds in memory at most, in bytes.
 const LAYER_MEMORY: u64 = 64 << 20;
@@ -177,7 +178,7 @@ fn builder(
 /// How many layers one build may convert at the same time: as many as there are processors, and as
 /// the memory holds when every worker is busy.
 fn layers_at_once(build: &BuildSection, processors: usize) -> usize {
-    let workers = u64::try_from(build.workers).unwrap_or(u64::MAX).max(1);
+    let workers = u64::try_from(build.workers + BUILD_SPARE).unwrap_or(u64::MAX).max(1);
     let held = build.memory / LAYER_MEMORY / workers;
     usize::try_from(held).unwrap_or(usize::MAX).clamp(1, processors.max(1))
 }
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn memory_bounds_the_layers_at_once() {
         let build = |workers, memory| BuildSection { workers, memory, ..BuildSection::default() };
-        assert_eq!(layers_at_once(&build(2, 512 << 20), 8), 4);
+        assert_eq!(layers_at_once(&build(2, 512 << 20), 8), 2);
         assert_eq!(layers_at_once(&build(2, 512 << 20), 2), 2);
         assert_eq!(layers_at_once(&build(4, 1 << 20), 8), 1);
     }

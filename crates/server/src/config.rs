@@ -3,6 +3,7 @@
 //! Every layer is a table of the same keys ([`keys`]); they are laid over each other and read once.
 
 mod gc;
+mod history;
 mod keys;
 mod layers;
 mod limits;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use gc::GcSection;
+pub use history::HistorySection;
 pub use keys::{KEYS, Key, Kind, environment_name};
 pub use layers::{ConfigError, Layers};
 pub use limits::LimitsSection;
@@ -36,6 +38,8 @@ pub struct Config {
     pub subscription: SubscriptionSection,
     pub gc: GcSection,
     pub scrub: ScrubSection,
+    pub maintenance: MaintenanceSection,
+    pub history: HistorySection,
     pub limits: LimitsSection,
     /// The root key pair, from `BERTH_ROOT_ACCESS_KEY_ID` and `BERTH_ROOT_ACCESS_KEY_SECRET` only.
     #[serde(skip)]
@@ -204,7 +208,7 @@ pub struct ProviderSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct BuildSection {
-    /// Builds that run at the same time.
+    /// Builds that run at the same time; one more while one of them takes long.
     pub workers: usize,
     /// Bytes of memory that all builds together may use: bounds the layers converted at once.
     #[serde(deserialize_with = "units::size")]
@@ -214,11 +218,20 @@ pub struct BuildSection {
     /// Most bytes that one layer may inflate to.
     #[serde(deserialize_with = "units::size")]
     pub max_layer: u64,
+    /// How long a build may go without progress before it ends as failed. 0: for ever.
+    #[serde(deserialize_with = "units::duration")]
+    pub deadline: Duration,
 }
 
 impl Default for BuildSection {
     fn default() -> Self {
-        Self { workers: 2, memory: 512 << 20, scratch: None, max_layer: 64 << 30 }
+        Self {
+            workers: 2,
+            memory: 512 << 20,
+            scratch: None,
+            max_layer: 64 << 30,
+            deadline: Duration::from_secs(1800),
+        }
     }
 }
 
@@ -229,19 +242,42 @@ pub struct SubscriptionSection {
     /// Time between two periodic tasks of a rule.
     #[serde(deserialize_with = "units::duration")]
     pub interval: Duration,
-    /// Subscription tasks that run at the same time.
+    /// Subscription tasks that run at the same time; as many again while sources are slow.
     pub workers: usize,
     /// The largest `TagCount` of a rule.
     pub max_tag_count: u32,
     /// Most matching tags of a run that are ordered by creation time, which costs up to three requests
     /// each.
     pub max_dated_tags: usize,
+    /// How long a task may go without progress before it ends as failed. 0: for ever.
+    #[serde(deserialize_with = "units::duration")]
+    pub deadline: Duration,
 }
 
 impl Default for SubscriptionSection {
     fn default() -> Self {
-        let interval = Duration::from_secs(3600);
-        Self { interval, workers: 2, max_tag_count: 100, max_dated_tags: 2000 }
+        Self {
+            interval: Duration::from_secs(3600),
+            workers: 2,
+            max_tag_count: 100,
+            max_dated_tags: 2000,
+            deadline: Duration::from_secs(900),
+        }
+    }
+}
+
+/// `[maintenance]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct MaintenanceSection {
+    /// How long a task of maintenance may go without progress before it ends as failed. 0: for ever.
+    #[serde(deserialize_with = "units::duration")]
+    pub deadline: Duration,
+}
+
+impl Default for MaintenanceSection {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(3600) }
     }
 }
 

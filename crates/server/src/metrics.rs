@@ -71,6 +71,15 @@ fn install() -> PrometheusHandle {
         "time that a collection took"
     );
     metrics::describe_gauge!(TASKS, "unfinished tasks by queue and state");
+    metrics::describe_gauge!(
+        "berth_task_slots",
+        "taken slots by queue; stuck: the attempt is over, its thread is not"
+    );
+    metrics::describe_counter!(
+        "berth_tasks_stuck_total",
+        "tasks that ended because they made no progress until their deadline"
+    );
+    metrics::describe_counter!("berth_task_attempts_total", "attempts by how they ended");
     handle
 }
 

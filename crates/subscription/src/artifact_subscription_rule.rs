@@ -158,7 +158,8 @@ impl Subscription {
         let mut session = self.db().begin().await?;
         check_target(&mut session, &rule).await?;
         artifact_subscription_rule::insert(&mut session, &row(&rule)?).await?;
-        let schedule = schedule_of(&rule.rule_id, self.config().interval, now);
+        let from = session.database_time().await?;
+        let schedule = schedule_of(&rule.rule_id, self.config().interval, from);
         schedule::put(&mut session, &schedule).await?;
         session.commit().await?;
         self.db().notify(SCHEDULES_CHANNEL);

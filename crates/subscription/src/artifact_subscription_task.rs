@@ -37,7 +37,6 @@ impl TaskType {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SubscriptionPayload {
     pub(crate) rule_id: String,
-    pub(crate) max_attempts: i64,
 }
 
 /// A run as it stands. Times are epoch milliseconds.
@@ -85,8 +84,8 @@ pub struct ResultRow {
 }
 
 impl Subscription {
-    /// Runs a rule now. While a run of the rule is unfinished, its id is returned instead of a
-    /// second one.
+    /// Runs a rule now. While a run of the rule as it stands is unfinished, its id is returned instead
+    /// of a second one; a rule that was changed since makes a new run.
     ///
     /// # Errors
     /// `RuleNotFound`.
@@ -116,19 +115,22 @@ impl Subscription {
     ) -> Result<String, SubscriptionError> {
         let now = self.now();
         let task_id = id::generate(id::SUBSCRIPTION_TASK);
-        let max_attempts = self.config().max_attempts;
-        let payload = SubscriptionPayload { rule_id: rule.rule_id.clone(), max_attempts };
+        let payload = SubscriptionPayload { rule_id: rule.rule_id.clone() };
+        let priority = i64::from(task_type == TaskType::Manual);
         let new = NewTask {
             task_id: task_id.clone(),
             queue: Self::QUEUE,
             kind: KIND,
             payload: serde_json::to_value(&payload)?,
-            priority: i64::from(task_type == TaskType::Manual),
-            max_attempts,
-            dedup_key: Some(format!("subscription:{}", rule.rule_id)),
+            tenant: rule.instance_id.clone(),
+            share: rule.source_domain.clone(),
+            priority,
+            max_attempts: self.config().max_attempts,
+            dedup_key: Some(dedup_key(rule)?),
             run_at: None,
         };
         if let Enqueued::Duplicate { task_id } = berth_tasks::enqueue(session, new, now).await? {
+            berth_tasks::raise_priority(session, &task_id, priority).await?;
             return Ok(task_id);
         }
         let row = artifact_subscription_task::SubscriptionTask {
@@ -250,6 +252,13 @@ impl Subscription {
         tracing::info!(request = ctx.request_id, task = task_id, "run cancelled");
         Ok(())
     }
+}
+
+/// What makes two runs equal: they run the same rule as it stands, whenever it was written.
+fn dedup_key(rule: &SubscriptionRule) -> Result<String, SubscriptionError> {
+    let rule = SubscriptionRule { created_at: 0, modified_at: 0, ..rule.clone() };
+    let content = Digest::sha256(serde_json::to_string(&rule)?.as_bytes());
+    Ok(format!("subscription:{}:{content}", rule.rule_id))
 }
 
 /// Ends the rows of a run that did not succeed.

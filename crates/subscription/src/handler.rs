@@ -14,7 +14,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::artifact_subscription_rule::SubscriptionRule;
-use crate::artifact_subscription_task::{SubscriptionPayload, TaskType, end_rows};
+use crate::artifact_subscription_task::{TaskType, end_rows};
 use crate::copy::{CopyRun, TagEnd};
 use crate::pattern::TagPattern;
 use crate::plan::{self, Plan};
@@ -59,9 +59,7 @@ impl Handler for SubscriptionHandler {
 
 impl SubscriptionHandler {
     async fn attempt(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
-        let payload: SubscriptionPayload = task.payload()?;
-        let last_attempt = task.attempt() >= payload.max_attempts;
-        let mut run = self.prepare(task, last_attempt).await?;
+        let mut run = self.prepare(task, task.is_last_attempt()).await?;
         let Plan { rows, digests, listing } = match self.recorded(task).await? {
             Some(rows) => Plan { rows, digests: HashMap::new(), listing: None },
             None => plan::make(&run).await?,

@@ -17,7 +17,7 @@ use crate::subscription::Subscription;
 /// The kind of schedule that [`Subscription`] fires.
 pub const SCHEDULE_KIND: &str = "subscription";
 
-/// The schedule of a rule, which has the rule's id.
+/// The schedule of a rule, which has the rule's id, from a time of the database.
 pub(crate) fn schedule_of(rule_id: &str, interval: Duration, now: Millis) -> Schedule {
     let interval_ms = Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX);
     Schedule {

@@ -56,9 +56,16 @@ pub struct TaskView {
     pub status: TaskStatus,
     /// How often it was claimed.
     pub attempt: i64,
+    /// How often an attempt may fail.
     pub max_attempts: i64,
+    /// How often one failed.
+    pub failures: i64,
+    /// How many workers were lost while they ran it.
+    pub losses: i64,
     pub priority: i64,
-    /// Why it ended or was last retried.
+    /// Until when a READY task waits, in the database's time; `None` when it could run now.
+    pub waits_until: Option<Millis>,
+    /// Why it ended, was last retried or waits.
     pub error: Option<String>,
     /// What the handler last said; `null` before it said anything.
     pub progress: Value,
@@ -102,6 +109,9 @@ fn view(row: TaskRow) -> Result<TaskView, TaskError> {
         status: TaskStatus::of(row.state, row.attempt),
         attempt: row.attempt,
         max_attempts: row.max_attempts,
+        failures: row.failures,
+        losses: row.losses,
+        waits_until: (row.state == TaskState::Ready && row.turn.is_none()).then_some(row.run_at),
         priority: row.priority,
         error: row.error,
         progress,

@@ -14,6 +14,9 @@ use crate::TaskRow;
 use crate::handle::StopReason;
 use crate::log::Buffer;
 
+/// A failure so soon after the database was away is put down to that.
+const AFTERMATH: Duration = Duration::from_secs(30);
+
 /// How long log lines and progress may wait to be written.
 const WRITE_WITHIN: Duration = Duration::from_millis(400);
 
@@ -24,12 +27,15 @@ pub(crate) struct Attempt {
     pub(crate) row: TaskRow,
     pub(crate) buffer: Buffer,
     pub(crate) cancel: CancellationToken,
-    lease: Duration,
+    pub(crate) lease: Duration,
     reason: OnceLock<StopReason>,
     progress: Mutex<Option<String>>,
+    /// When it last got on, and where it was then.
+    stood: Mutex<(Instant, String)>,
     /// Something waits to be written.
     dirty: Notify,
     last_renewed: Mutex<Instant>,
+    database_failed: Mutex<Option<Instant>>,
     ended: AtomicBool,
 }
 
@@ -44,8 +50,10 @@ impl Attempt {
             lease,
             reason: OnceLock::new(),
             progress: Mutex::new(None),
+            stood: Mutex::new((Instant::now(), "its beginning".to_owned())),
             dirty: Notify::new(),
             last_renewed: Mutex::new(Instant::now()),
+            database_failed: Mutex::new(None),
             ended: AtomicBool::new(false),
         }
     }
@@ -69,12 +77,29 @@ impl Attempt {
         self.ended.load(Ordering::SeqCst)
     }
 
+    /// Notes that the attempt gets on.
+    pub(crate) fn alive(&self) {
+        locked(&self.stood).0 = Instant::now();
+    }
+
+    fn stands_at(&self, place: &str) {
+        *locked(&self.stood) = (Instant::now(), place.to_owned());
+    }
+
+    /// For how long it did not get on, and where it stands.
+    pub(crate) fn stood(&self) -> (Duration, String) {
+        let stood = locked(&self.stood);
+        (stood.0.elapsed(), stood.1.clone())
+    }
+
     pub(crate) fn log(&self, message: &str) {
+        self.stands_at(message);
         self.buffer.push(message, self.clock.now());
         self.dirty.notify_one();
     }
 
     pub(crate) fn set_progress(&self, progress: String) {
+        self.stands_at(&progress);
         *locked(&self.progress) = Some(progress);
         self.dirty.notify_one();
     }
@@ -84,13 +109,18 @@ impl Attempt {
         locked(&self.progress).clone()
     }
 
-    /// When a lease that is renewed now runs out.
-    pub(crate) fn lease_end(&self) -> Millis {
-        end_of_lease(self.clock.now(), self.lease)
-    }
-
     pub(crate) fn renewed(&self) {
         *locked(&self.last_renewed) = Instant::now();
+    }
+
+    /// Notes that the database did not answer.
+    pub(crate) fn database_failed(&self) {
+        *locked(&self.database_failed) = Some(Instant::now());
+    }
+
+    /// Whether it did not answer a short while ago.
+    pub(crate) fn was_database_away(&self) -> bool {
+        locked(&self.database_failed).is_some_and(|at| at.elapsed() < AFTERMATH)
     }
 
     /// Whether the lease ran out as far as this worker knows.
@@ -123,6 +153,7 @@ impl Attempt {
                     return done.cancelled().await;
                 }
                 failed => {
+                    self.database_failed();
                     let reason = match failed {
                         Ok(Err(error)) => error.to_string(),
                         _ => "the database did not answer".to_owned(),
@@ -144,7 +175,7 @@ impl Attempt {
         let mut session = self.db.begin().await?;
         let progress = self.progress();
         let (task_id, attempt) = (self.row.task_id.as_str(), self.row.attempt);
-        let expires = self.lease_end();
+        let expires = later(session.database_time().await?, self.lease);
         let renewed = task::renew(&mut session, task_id, attempt, expires, progress.clone());
         let Some(cancel_requested) = renewed.await? else { return Ok(false) };
         let lines = self.buffer.take(self.clock.now());
@@ -164,9 +195,9 @@ impl Attempt {
     }
 }
 
-/// The lease's end for a worker whose clock shows `now`.
-pub(crate) fn end_of_lease(now: Millis, lease: Duration) -> Millis {
-    now.saturating_add(Millis::try_from(lease.as_millis()).unwrap_or(Millis::MAX))
+/// The time `after` a time of the database.
+pub(crate) fn later(now: Millis, after: Duration) -> Millis {
+    now.saturating_add(Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

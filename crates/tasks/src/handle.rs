@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, later};
 use crate::end::{Verdict, record};
+use crate::slots::Slot;
 use crate::{TaskFailure, TaskState};
 
 /// Why an attempt should stop.
@@ -20,26 +21,36 @@ pub enum StopReason {
     LeaseLost,
     /// This process ends; the task goes back to the queue.
     Shutdown,
+    /// It made no progress until its deadline; the task ends as failed.
+    Stuck,
 }
 
-/// A running attempt. Clones are the same attempt.
+/// A running attempt. Clones are the same attempt. Its slot stays taken until the last clone is
+/// dropped: threads that work for it hold one.
 #[derive(Clone)]
 pub struct TaskHandle {
     attempt: Arc<Attempt>,
+    _slot: Arc<Slot>,
 }
 
 impl TaskHandle {
-    pub(crate) fn new(attempt: Arc<Attempt>) -> Self {
-        Self { attempt }
+    pub(crate) fn new(attempt: Arc<Attempt>, slot: Arc<Slot>) -> Self {
+        Self { attempt, _slot: slot }
     }
 
     pub fn id(&self) -> &str {
         &self.attempt.row.task_id
     }
 
-    /// From 1.
+    /// How often the task was claimed, this time included.
     pub fn attempt(&self) -> i64 {
         self.attempt.row.attempt
+    }
+
+    /// Whether the task ends when this attempt fails. Attempts that were given back or whose worker
+    /// was lost do not count.
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt.row.failures + 1 >= self.attempt.row.max_attempts
     }
 
     /// What the task was enqueued with.
@@ -73,7 +84,9 @@ impl TaskHandle {
         match self.stop_reason() {
             None => Ok(()),
             Some(StopReason::LeaseLost) => Err(TaskFailure::LeaseLost),
-            Some(StopReason::CancelRequested | StopReason::Shutdown) => Err(TaskFailure::Canceled),
+            Some(StopReason::CancelRequested | StopReason::Shutdown | StopReason::Stuck) => {
+                Err(TaskFailure::Canceled)
+            }
         }
     }
 
@@ -82,6 +95,12 @@ impl TaskHandle {
     #[expect(clippy::unused_async, reason = "callers may not depend on it never waiting")]
     pub async fn log(&self, message: impl Into<String>) {
         self.attempt.log(&message.into());
+    }
+
+    /// Says that the attempt gets on, where there is nothing new to log or to show. An attempt that
+    /// says nothing at all until the runner's deadline counts as stuck.
+    pub fn alive(&self) {
+        self.attempt.alive();
     }
 
     /// Replaces what the task says about its progress; written with the next heartbeat.
@@ -98,10 +117,11 @@ impl TaskHandle {
     pub async fn fenced(&self) -> Result<Session, TaskFailure> {
         let attempt = &self.attempt;
         let mut session = attempt.db.begin().await?;
-        let expires = attempt.lease_end();
+        let expires = later(session.database_time().await?, attempt.lease);
         match task::fence(&mut session, self.id(), self.attempt(), expires).await? {
             Some(false) => {
                 attempt.renewed();
+                attempt.alive();
                 Ok(session)
             }
             Some(true) => {
@@ -122,8 +142,8 @@ impl TaskHandle {
     /// `LeaseLost` when the session is not a fenced one, `Transient` when the commit failed.
     pub async fn complete(&self, mut session: Session) -> Result<(), TaskFailure> {
         let attempt = &self.attempt;
-        let now = attempt.clock.now();
-        let lines = attempt.buffer.take(now);
+        let now = session.database_time().await?;
+        let lines = attempt.buffer.take(attempt.clock.now());
         lines.append(&mut session, self.id()).await?;
         let progress = attempt.progress();
         let finished = task::finish(

@@ -1,5 +1,7 @@
 //! What a kind of task does.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use berth_metadata::{DbError, DbErrorKind, Session};
 
@@ -65,6 +67,10 @@ pub enum TaskFailure {
     /// No attempt will succeed.
     #[error("{0}")]
     Permanent(String),
+    /// Nothing failed, but nothing can be done for a while. The task waits, READY and without a
+    /// slot, until then and says why; no attempt is spent.
+    #[error("{reason}")]
+    Postpone { delay: Duration, reason: String },
     /// The attempt stopped because it was told to.
     #[error("the task was cancelled")]
     Canceled,
@@ -73,10 +79,16 @@ pub enum TaskFailure {
     LeaseLost,
 }
 
+/// How long a task waits for a database that does not answer.
+const DATABASE_AWAY: Duration = Duration::from_secs(2);
+
 impl From<DbError> for TaskFailure {
     fn from(error: DbError) -> Self {
         match error.kind() {
-            DbErrorKind::Transient | DbErrorKind::Other => Self::Transient(error.to_string()),
+            DbErrorKind::Transient => {
+                Self::Postpone { delay: DATABASE_AWAY, reason: error.to_string() }
+            }
+            DbErrorKind::Other => Self::Transient(error.to_string()),
             _ => Self::Permanent(error.to_string()),
         }
     }

@@ -9,14 +9,17 @@
 //! therefore change nothing, whatever it still believes. Handlers get the same guarantee for their
 //! own rows by writing them in the transaction of [`TaskHandle::fenced`].
 //!
-//! Leases are times of the workers' clocks, so workers of one database keep their clocks within a
-//! fraction of the lease; a clock that is off costs repeated attempts, never a second completion.
+//! Leases, waiting times and schedules are measured in the database's time, so that no clock of a
+//! server matters. Attempts that failed, workers that were lost and tasks that were given back are
+//! counted apart: only failures use up a task's attempts (ADR 13). Whose turn it is when many wait is
+//! decided between tenants and their shares (ADR 22).
 //!
 //! Entry points: [`enqueue`], [`ask`], [`Handler`], [`TaskHandle`], [`Runner`], [`Scheduler`].
 
 pub mod ask;
 mod attempt;
 mod backoff;
+mod claim;
 mod end;
 mod error;
 mod handle;
@@ -26,6 +29,7 @@ mod queue;
 mod reaper;
 mod runner;
 mod schedule;
+mod slots;
 mod supervise;
 mod watch;
 
@@ -34,7 +38,7 @@ pub use berth_metadata::tables::task::{Task as TaskRow, TaskState, TaskStatus};
 pub use error::{TaskError, TaskErrorKind};
 pub use handle::{StopReason, TaskHandle};
 pub use handler::{End, Handler, TaskFailure};
-pub use queue::{Enqueued, NewTask, enqueue};
+pub use queue::{Enqueued, NewTask, enqueue, raise_priority};
 pub use runner::{Runner, RunnerConfig};
 pub use schedule::{Fire, Scheduler};
 

@@ -167,6 +167,8 @@ mod tests {
             queue: "q",
             kind: "k",
             payload: serde_json::Value::Null,
+            tenant: "-".to_owned(),
+            share: "-".to_owned(),
             priority: 3,
             max_attempts: 1,
             dedup_key: None,

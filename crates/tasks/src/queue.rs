@@ -16,13 +16,18 @@ pub struct NewTask {
     /// Which handler runs it.
     pub kind: &'static str,
     pub payload: Value,
-    /// Higher first.
+    /// Slots are shared between tenants first.
+    pub tenant: String,
+    /// And then between a tenant's shares: what its work waits for or competes with, such as a
+    /// repository or an upstream host.
+    pub share: String,
+    /// Higher first: each step is worth an hour of waiting.
     pub priority: i64,
     /// At least 1.
     pub max_attempts: i64,
     /// At most one unfinished task has it.
     pub dedup_key: Option<String>,
-    /// Not before this time; `None` is now.
+    /// Not before this time of the database; `None` is now.
     pub run_at: Option<Millis>,
 }
 
@@ -49,6 +54,8 @@ pub async fn enqueue(
     if task.max_attempts < 1 {
         return Err(TaskError::Attempts(task.max_attempts));
     }
+    let database_now = session.database_time().await?;
+    let run_at = task.run_at.unwrap_or(database_now);
     let row = task::Task {
         task_id: task.task_id,
         queue: task.queue.to_owned(),
@@ -56,9 +63,14 @@ pub async fn enqueue(
         payload: task.payload.to_string(),
         state: TaskState::Ready,
         priority: task.priority,
-        run_at: task.run_at.unwrap_or(now),
+        run_at,
         attempt: 0,
         max_attempts: task.max_attempts,
+        failures: 0,
+        losses: 0,
+        turn: (run_at <= database_now).then(|| task::turn(run_at, task.priority)),
+        tenant: task.tenant,
+        share: task.share,
         lease_owner: None,
         lease_expires_at: None,
         cancel_requested: false,
@@ -80,4 +92,16 @@ pub async fn enqueue(
             return Ok(Enqueued::Duplicate { task_id });
         }
     }
+}
+
+/// Raises the priority of a task that waits; `false` when it has that much, runs or is finished.
+///
+/// # Errors
+/// [`TaskError`] when the database fails.
+pub async fn raise_priority(
+    session: &mut Session,
+    task_id: &str,
+    priority: i64,
+) -> Result<bool, TaskError> {
+    Ok(task::raise_priority(session, task_id, priority).await?)
 }

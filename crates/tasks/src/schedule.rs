@@ -1,4 +1,4 @@
-//! Fires what is due at regular times, once however many schedulers run.
+//! Fires what is due at regular times of the database, once however many schedulers run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use berth_metadata::tables::schedule;
 use berth_metadata::{Db, DbError, Session};
-use berth_types::{Clock, Millis};
+use berth_types::Millis;
 use tokio_util::sync::CancellationToken;
 
 use crate::{SCHEDULES_CHANNEL, TASKS_CHANNEL, TaskError};
@@ -37,13 +37,12 @@ pub trait Fire: Send + Sync + 'static {
 /// Watches the `schedule` table. Any number may share a database.
 pub struct Scheduler {
     db: Db,
-    clock: Arc<dyn Clock>,
     fire: Arc<dyn Fire>,
 }
 
 impl Scheduler {
-    pub fn new(db: Db, clock: Arc<dyn Clock>, fire: Arc<dyn Fire>) -> Self {
-        Self { db, clock, fire }
+    pub fn new(db: Db, fire: Arc<dyn Fire>) -> Self {
+        Self { db, fire }
     }
 
     /// Fires until `shutdown`.
@@ -60,12 +59,20 @@ impl Scheduler {
         }
     }
 
-    /// Fires everything that is due now; how many it fired itself.
+    /// Fires everything that is due now by the database's time; how many it fired itself.
     ///
     /// # Errors
     /// [`TaskError`] when the database fails; a schedule that fails to fire is logged instead.
     pub async fn tick(&self) -> Result<usize, TaskError> {
-        let now = self.clock.now();
+        let now = self.db.read().await?.database_time().await?;
+        self.tick_at(now).await
+    }
+
+    /// As [`Self::tick`], at a time of the database.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn tick_at(&self, now: Millis) -> Result<usize, TaskError> {
         let mut session = self.db.read().await?;
         let due = schedule::due(&mut session, now, BATCH).await?;
         drop(session);
@@ -105,10 +112,10 @@ impl Scheduler {
     }
 
     async fn until_next(&self) -> Result<Duration, DbError> {
-        let next = schedule::next_at(&mut self.db.read().await?).await?;
-        let wait = next.map_or(POLL, |next_at| {
-            Duration::from_millis(u64::try_from(next_at - self.clock.now()).unwrap_or(0))
-        });
+        let mut session = self.db.read().await?;
+        let Some(next_at) = schedule::next_at(&mut session).await? else { return Ok(POLL) };
+        let left = next_at.saturating_sub(session.database_time().await?);
+        let wait = Duration::from_millis(u64::try_from(left).unwrap_or(0));
         Ok(wait.clamp(Duration::from_millis(10), POLL))
     }
 }

@@ -60,7 +60,7 @@ async fn look(shared: &Shared) -> Result<(), DbError> {
         return Ok(());
     }
     let mut session = shared.db.read().await?;
-    let held = task::held(&mut session, &shared.config.worker_id).await?;
+    let held = task::held(&mut session, shared.config.queue, &shared.owner).await?;
     drop(session);
     for attempt in running {
         let mine = held.iter().find(|held| {

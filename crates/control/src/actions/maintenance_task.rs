@@ -15,7 +15,8 @@ use crate::schema::{request, response};
 request! { CreateMaintenanceTask {
     /// The instance.
     _instance_id: String = Extension "InstanceId",
-    /// `GC` collects what nothing uses; `SCRUB` reads every blob again.
+    /// `GC` collects what nothing uses; `SCRUB` reads every blob again; `HISTORY` forgets finished
+    /// tasks.
     kind: String = Extension "Kind",
 } }
 
@@ -26,7 +27,7 @@ response! { CreatedMaintenanceTask {
 
 fn kind(text: &str) -> Result<MaintenanceKind, ApiError> {
     MaintenanceKind::parse(text)
-        .ok_or_else(|| ApiError::invalid("Kind", format!("`{text}` is neither GC nor SCRUB")))
+        .ok_or_else(|| ApiError::invalid("Kind", format!("`{text}` is none of GC, SCRUB, HISTORY")))
 }
 
 #[async_trait]
@@ -58,7 +59,7 @@ response! {
         end_time: Option<i64> = Extension "EndTime",
         /// Why it failed, or why its last attempt did.
         error_message: Option<String> = Extension "ErrorMessage",
-        /// `GC` or `SCRUB`.
+        /// `GC`, `SCRUB` or `HISTORY`.
         kind: &'static str = Extension "Kind",
         /// What it did so far.
         progress: Option<Value> = Extension "Progress",

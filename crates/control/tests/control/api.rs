@@ -272,8 +272,13 @@ async fn build_rules_and_tasks() {
     assert_eq!(task["TargetArtifact"]["Version"], "v1.0_accelerated");
     assert_eq!(task["TargetArtifact"]["RepoId"], repo_id.as_str());
     let again = [("InstanceId", id), ("RepoId", repo_id.as_str()), ("Tag", "v1.0")];
-    let again = ok(&fixture, "CreateArtifactBuildTask", &again).await;
-    assert_eq!(again["BuildTaskId"], task_id, "an equal build is waiting");
+    for (priority, shown) in [("2", 4), ("5", 5)] {
+        let again = [&again[..], &[("Priority", priority)]].concat();
+        let again = ok(&fixture, "CreateArtifactBuildTask", &again).await;
+        assert_eq!(again["BuildTaskId"], task_id, "an equal build is waiting");
+        let task = ok(&fixture, "GetArtifactBuildTask", &named).await;
+        assert_eq!(task["Priority"], shown, "the higher one of the two");
+    }
     ok(&fixture, "CancelArtifactBuildTask", &named).await;
     let task = ok(&fixture, "GetArtifactBuildTask", &named).await;
     assert_eq!((&task["TaskStatus"], &task["Canceled"]), (&json!("FAILED"), &json!(true)));

@@ -2,4 +2,5 @@
 
 mod gc;
 mod gc_races;
+mod history;
 mod scrub;

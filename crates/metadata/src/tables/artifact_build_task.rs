@@ -6,7 +6,7 @@ use berth_types::{Digest, Millis};
 use super::task::{TaskStatus, status_of};
 use crate::{DbError, Page, Row, Session, args};
 
-pub const STATEMENTS: &[&str] = &[INSERT, FIND, LIST, COUNT, SET_TARGET];
+pub const STATEMENTS: &[&str] = &[INSERT, FIND, LIST, COUNT, SET_TARGET, SET_PRIORITY];
 
 macro_rules! selected {
     () => {
@@ -41,6 +41,8 @@ const COUNT: &str = concat!(
 );
 const SET_TARGET: &str = "UPDATE build_task SET target_digest = $2, target_size = $3, \
     target_layer_count = $4 WHERE task_id = $1";
+
+const SET_PRIORITY: &str = "UPDATE build_task SET priority = $2 WHERE task_id = $1";
 
 /// What is stored when a build is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +154,18 @@ pub async fn set_target(
     layer_count: i64,
 ) -> Result<(), DbError> {
     session.execute(SET_TARGET, args![task_id, digest, size, layer_count]).await.map(drop)
+}
+
+/// Shows another priority.
+///
+/// # Errors
+/// [`DbError`] when the database fails.
+pub async fn set_priority(
+    session: &mut Session,
+    task_id: &str,
+    priority: i64,
+) -> Result<(), DbError> {
+    session.execute(SET_PRIORITY, args![task_id, priority]).await.map(drop)
 }
 
 fn read(row: &Row) -> Result<BuildTaskRow, DbError> {

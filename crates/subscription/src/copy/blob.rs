@@ -90,7 +90,9 @@ impl CopyRun {
         let reason = Arc::clone(&broke);
         // It also outlives this future when the task is cancelled: then the stream ends.
         let stop = self.task.cancelled();
+        let task = self.task.clone();
         let body = stream
+            .inspect_ok(move |_| task.alive())
             .inspect_err(move |error| {
                 *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
             })

@@ -6,13 +6,13 @@ use std::time::Duration;
 use berth_metadata::Page;
 use berth_subscription::{RuleChanges, SubscriptionConfig, SubscriptionErrorKind};
 use berth_tasks::Scheduler;
-use berth_types::SystemClock;
 
 use crate::support::{INSTANCE, Place, on_both_engines, rule_from};
 
 on_both_engines!(
     rules_are_created_changed_listed_and_deleted,
     the_target_must_exist,
+    a_changed_rule_makes_a_new_run,
     rules_run_by_themselves_one_run_at_a_time,
 );
 
@@ -85,6 +85,24 @@ async fn the_target_must_exist(place: Place) {
     assert_eq!(error.kind(), SubscriptionErrorKind::NamespaceNotFound);
 }
 
+async fn a_changed_rule_makes_a_new_run(place: Place) {
+    let (subscription, ctx) = (place.subscription(&[]), &place.ctx);
+    let rule = rule_from("registry.example.com", "v.*", 3);
+    let rule = subscription.create_rule(ctx, INSTANCE, rule).await.expect("rule");
+    let run = async || subscription.create_task(ctx, INSTANCE, &rule).await.expect("task");
+    let change = async |tag_count| {
+        let changes = RuleChanges { tag_count: Some(tag_count), ..RuleChanges::default() };
+        subscription.update_rule(ctx, INSTANCE, &rule, changes).await.expect("update");
+    };
+    let first = run().await;
+    change(3).await;
+    assert_eq!(run().await, first, "an update that changes nothing");
+    change(5).await;
+    let second = run().await;
+    assert_ne!(second, first, "the waiting run is of the old rule");
+    assert_eq!(run().await, second);
+}
+
 async fn rules_run_by_themselves_one_run_at_a_time(place: Place) {
     let config =
         SubscriptionConfig { interval: Duration::from_millis(20), ..SubscriptionConfig::default() };
@@ -93,7 +111,7 @@ async fn rules_run_by_themselves_one_run_at_a_time(place: Place) {
     let rule = rule_from("registry.example.com", "v.*", 3);
     let rule = subscription.create_rule(ctx, INSTANCE, rule).await.expect("rule");
     let fire = Arc::new(subscription.clone());
-    let scheduler = Scheduler::new(place.db.clone(), Arc::new(SystemClock), fire);
+    let scheduler = Scheduler::new(place.db.clone(), fire);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(30)).await;
         assert_eq!(scheduler.tick().await.expect("tick"), 1);

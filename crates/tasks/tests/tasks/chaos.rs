@@ -34,6 +34,7 @@ const WRITE_STEP: &str = "INSERT INTO step (task_id, attempt, regressions) VALUE
 fn lease() -> RunnerConfig {
     let mut config = quick(8);
     config.lease = Duration::from_millis(450);
+    config.most_losses = 1_000;
     config
 }
 
@@ -142,7 +143,7 @@ async fn every_task_completes_exactly_once(place: Place) {
     .expect("stallers");
 
     // Whatever is left is done by one that lives.
-    let healthy = AtWork::start(&place.db, quick(16), worker());
+    let healthy = AtWork::start(&place.db, RunnerConfig { workers: 16, ..lease() }, worker());
     let deadline = Instant::now() + Duration::from_secs(120);
     while place.count(unfinished).await > 0 {
         assert!(Instant::now() < deadline, "{} tasks never end", place.count(unfinished).await);

@@ -3,7 +3,10 @@
 mod ask;
 mod cancel;
 mod chaos;
+mod clocks;
+mod fairness;
 mod life;
 mod recovery;
 mod schedules;
+mod stuck;
 mod support;

@@ -58,13 +58,14 @@ async fn two_schedulers_fire_once(place: Place) {
         .map(|_| {
             let clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
             let fire = Arc::new(Enqueues(Arc::clone(&clock)));
-            Scheduler::new(place.db.clone(), clock, fire)
+            Scheduler::new(place.db.clone(), fire)
         })
         .collect();
     put(&place, "a", "null", 500, 1_000).await;
     put(&place, "b", "null", 300, 900).await;
     put(&place, "later", "null", 300, 9_000).await;
-    let fired: usize = futures::future::join_all(schedulers.iter().map(Scheduler::tick))
+    let now = clock.now();
+    let fired: usize = futures::future::join_all(schedulers.iter().map(|one| one.tick_at(now)))
         .await
         .into_iter()
         .map(|fired| fired.expect("tick"))
@@ -73,7 +74,8 @@ async fn two_schedulers_fire_once(place: Place) {
     assert_eq!((next_at(&place, "a").await, next_at(&place, "b").await), (1_500, 1_200));
     // Missed times are not made up for.
     clock.advance(2_000);
-    let fired = futures::future::join_all(schedulers.iter().map(Scheduler::tick)).await;
+    let now = clock.now();
+    let fired = futures::future::join_all(schedulers.iter().map(|one| one.tick_at(now))).await;
     let fired: usize = fired.into_iter().map(|fired| fired.expect("tick")).sum();
     assert_eq!(fired, 2);
     assert_eq!((next_at(&place, "a").await, next_at(&place, "b").await), (3_500, 3_300));
@@ -82,10 +84,10 @@ async fn two_schedulers_fire_once(place: Place) {
 async fn a_failed_firing_is_undone_and_repeated(place: Place) {
     let clock = Arc::new(ManualClock::at(1_000));
     let fire = Arc::new(Enqueues(Arc::clone(&clock) as Arc<dyn Clock>));
-    let scheduler = Scheduler::new(place.db.clone(), Arc::clone(&clock) as Arc<dyn Clock>, fire);
+    let scheduler = Scheduler::new(place.db.clone(), fire);
     put(&place, "s", "\"broken\"", 3_600_000, 1_000).await;
     put(&place, "good", "null", 3_600_000, 1_000).await;
-    assert_eq!(scheduler.tick().await.expect("tick"), 1, "the other one fires");
+    assert_eq!(scheduler.tick_at(1_000).await.expect("tick"), 1, "the other one fires");
     assert_eq!(place.count(TASKS).await, 1);
     assert_eq!(next_at(&place, "s").await, 61_000, "again in a minute");
     let mut session = place.db.begin().await.expect("begin");
@@ -99,7 +101,7 @@ async fn running_schedulers_keep_time(place: Place) {
     let schedulers: Vec<_> = (0..2)
         .map(|_| {
             let fire = Arc::new(Enqueues(system_clock()));
-            let scheduler = Scheduler::new(place.db.clone(), system_clock(), fire);
+            let scheduler = Scheduler::new(place.db.clone(), fire);
             tokio::spawn(scheduler.run(stop.clone()))
         })
         .collect();

@@ -44,6 +44,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// One that the test opened itself.
+    pub(crate) fn of(db: Db, url: String) -> Self {
+        Self { db, url, _folder: None }
+    }
+
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite:{}", folder.path().join("berth.db").display());
@@ -133,6 +138,8 @@ pub(crate) fn task_with(id: &str, payload: Value) -> NewTask {
         queue: QUEUE,
         kind: "test",
         payload,
+        tenant: "tenant".to_owned(),
+        share: "share".to_owned(),
         priority: 0,
         max_attempts: 3,
         dedup_key: None,
