@@ -2,6 +2,8 @@
 
 mod files;
 mod layers;
+mod nouns;
+mod walls;
 
 use anyhow::{Result, bail};
 
@@ -9,6 +11,8 @@ use anyhow::{Result, bail};
 pub(crate) fn run() -> Result<()> {
     let mut faults = layers::faults()?;
     faults.extend(files::faults()?);
+    faults.extend(nouns::faults()?);
+    faults.extend(walls::faults()?);
     if faults.is_empty() {
         println!("xtask: house rules hold");
         return Ok(());

@@ -29,11 +29,13 @@ mod review;
 mod tag;
 mod upload;
 mod visibility;
+mod within;
 
 pub use artifacts::{Artifacts, Limits};
 pub use berth_metadata::tables::blob::Blob;
 pub use berth_metadata::tables::blob_holder::BlobHolder;
 pub use berth_metadata::tables::instance::Instance;
+pub use berth_metadata::tables::manifest::Manifest as ManifestRow;
 pub use berth_metadata::tables::namespace::{Namespace, NamespaceFilter};
 pub use berth_metadata::tables::repository::{Repository, RepositoryFilter};
 pub use blob::Blobs;

@@ -2,7 +2,7 @@
 
 use berth_metadata::Page;
 use berth_metadata::tables::artifact_subscription_rule::{self, SubscriptionRule as Row};
-use berth_metadata::tables::{namespace, repository, schedule};
+use berth_metadata::tables::schedule;
 use berth_metadata::{DbError, Session};
 use berth_tasks::SCHEDULES_CHANNEL;
 use berth_types::{Ctx, Millis, RepoName, id};
@@ -156,7 +156,7 @@ impl Subscription {
         };
         let rule = validate::complete(self.config(), draft)?;
         let mut session = self.db().begin().await?;
-        check_target(&mut session, &rule).await?;
+        self.check_target(&mut session, &rule).await?;
         artifact_subscription_rule::insert(&mut session, &row(&rule)?).await?;
         let from = session.database_time().await?;
         let schedule = schedule_of(&rule.rule_id, self.config().interval, from);
@@ -200,7 +200,7 @@ impl Subscription {
         changes.apply(&mut rule)?;
         rule.modified_at = self.now();
         let rule = validate::complete(self.config(), rule)?;
-        check_target(&mut session, &rule).await?;
+        self.check_target(&mut session, &rule).await?;
         artifact_subscription_rule::update(&mut session, &self::row(&rule)?).await?;
         session.commit().await?;
         tracing::info!(request = ctx.request_id, rule = rule_id, "subscription rule changed");
@@ -281,25 +281,29 @@ pub(crate) fn rule_not_found(rule_id: &str) -> SubscriptionError {
     SubscriptionError::refused(SubscriptionErrorKind::RuleNotFound, message)
 }
 
-/// The target repository must be there: a rule does not create it.
-async fn check_target(
-    session: &mut Session,
-    rule: &SubscriptionRule,
-) -> Result<(), SubscriptionError> {
-    let (namespace, name) = (rule.namespace_name.as_str(), rule.repo_name.as_str());
-    if namespace::find_by_name(session, &rule.instance_id, namespace).await?.is_none() {
-        let message = format!("target namespace `{namespace}` does not exist");
-        let kind = SubscriptionErrorKind::NamespaceNotFound;
-        return Err(SubscriptionError::refused(kind, message));
+impl Subscription {
+    /// The target repository must be there: a rule does not create it.
+    async fn check_target(
+        &self,
+        session: &mut Session,
+        rule: &SubscriptionRule,
+    ) -> Result<(), SubscriptionError> {
+        let artifacts = self.artifacts();
+        let (namespace, name) = (rule.namespace_name.as_str(), rule.repo_name.as_str());
+        if !artifacts.namespaces().exists_in(session, &rule.instance_id, namespace).await? {
+            let message = format!("target namespace `{namespace}` does not exist");
+            let kind = SubscriptionErrorKind::NamespaceNotFound;
+            return Err(SubscriptionError::refused(kind, message));
+        }
+        let target = RepoName::new(namespace, name)
+            .map_err(|error| SubscriptionError::invalid("RepoName", error))?;
+        if artifacts.repositories().find_in(session, &rule.instance_id, &target).await?.is_none() {
+            let message = format!("target repository `{target}` does not exist");
+            let kind = SubscriptionErrorKind::RepositoryNotFound;
+            return Err(SubscriptionError::refused(kind, message));
+        }
+        Ok(())
     }
-    let target = RepoName::new(namespace, name)
-        .map_err(|error| SubscriptionError::invalid("RepoName", error))?;
-    if repository::find(session, &rule.instance_id, &target).await?.is_none() {
-        let message = format!("target repository `{target}` does not exist");
-        let kind = SubscriptionErrorKind::RepositoryNotFound;
-        return Err(SubscriptionError::refused(kind, message));
-    }
-    Ok(())
 }
 
 fn row(rule: &SubscriptionRule) -> Result<Row, SubscriptionError> {

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 
 use berth_artifacts::{PushOptions, Repository};
 use berth_metadata::tables::artifact_subscription_result::{self, Outcome};
-use berth_metadata::tables::tag;
 use berth_oci::ManifestView;
 use berth_oci::client::RegistryClient;
 use berth_tasks::{TASKS_CHANNEL, TaskFailure, TaskHandle};
@@ -263,10 +262,10 @@ impl CopyRun {
     ) -> Result<(), CopyFailure> {
         let mut session = self.task.fenced().await?;
         if !self.rule.override_tags
-            && let Some(present) = tag::find(&mut session, &self.repository.repo_id, tag).await?
+            && let Some(present) = self.present_in(&mut session, tag).await?
         {
             drop(session);
-            return self.skip(tag, &present.digest).await;
+            return self.skip(tag, &present).await;
         }
         let pushed = self
             .subscription

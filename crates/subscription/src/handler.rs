@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use berth_artifacts::ArtifactErrorKind;
 use berth_metadata::tables::artifact_subscription_result::SubscriptionResult;
-use berth_metadata::tables::{
-    artifact_subscription_result, artifact_subscription_task, instance, repository,
-};
+use berth_metadata::tables::{artifact_subscription_result, artifact_subscription_task};
 use berth_metadata::{DbError, Session};
 use berth_tasks::{End, Handler, TaskFailure, TaskHandle, TaskRow};
 use berth_types::{Ctx, Digest, Platform, RepoName, Tag};
@@ -103,6 +102,7 @@ impl SubscriptionHandler {
 
     async fn prepare(&self, task: &TaskHandle, last_attempt: bool) -> Result<CopyRun, TaskFailure> {
         let permanent = |reason: String| TaskFailure::Permanent(reason);
+        let artifacts = self.subscription.artifacts();
         let mut session = self.subscription.db().read().await?;
         let row = artifact_subscription_task::find_by_id(&mut session, task.id()).await?;
         let row = row.ok_or_else(|| permanent("the task has no row".to_owned()))?;
@@ -110,12 +110,16 @@ impl SubscriptionHandler {
             .map_err(|error| permanent(format!("the task's rule: {error}")))?;
         let target = RepoName::new(&rule.namespace_name, &rule.repo_name)
             .map_err(|error| permanent(error.to_string()))?;
-        let repository = repository::find(&mut session, &rule.instance_id, &target).await?;
+        let repository =
+            artifacts.repositories().find_in(&mut session, &rule.instance_id, &target).await?;
         let repository = repository
             .ok_or_else(|| permanent(format!("target repository `{target}` does not exist")))?;
-        let instance = instance::find(&mut session, &rule.instance_id).await?;
-        let account = instance.map(|instance| instance.account_id).unwrap_or_default();
         drop(session);
+        let account = match artifacts.instances().find(&rule.instance_id).await {
+            Ok(instance) => instance.account_id,
+            Err(error) if error.kind() == ArtifactErrorKind::InstanceNotFound => String::new(),
+            Err(error) => return Err(TaskFailure::Transient(error.to_string())),
+        };
         let pattern = TagPattern::new(&rule.tag_regexp)
             .map_err(|reason| permanent(format!("TagRegexp: {reason}")))?;
         let platforms: Result<Vec<Platform>, _> =

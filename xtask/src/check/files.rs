@@ -10,7 +10,9 @@ const MOST_LINES: usize = 500;
 /// Every Rust file that breaks a rule.
 pub(super) fn faults() -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    for file in rust_files(repository())? {
+    let folders = ["crates", "tests", "xtask", "benches", "fuzz"];
+    let files = folders.map(|folder| rust_files(&repository().join(folder)));
+    for file in files.into_iter().collect::<Result<Vec<_>>>()?.concat() {
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;
         let name = file.strip_prefix(repository()).unwrap_or(&file).display().to_string();
@@ -34,10 +36,10 @@ fn faults_of(name: &str, text: &str) -> Vec<String> {
     faults
 }
 
-fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+/// The Rust files below a folder, in order.
+pub(super) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["crates", "tests", "xtask", "benches", "fuzz"].map(|name| root.join(name)).to_vec();
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         if !folder.is_dir() || folder.ends_with("target") {
             continue;

@@ -7,7 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use berth_artifacts::PushOptions;
-use berth_metadata::tables::tag;
+use berth_metadata::Session;
 use berth_oci::Descriptor;
 use berth_oci::client::{ClientError, ClientErrorKind};
 use berth_tasks::TASKS_CHANNEL;
@@ -225,8 +225,17 @@ impl CopyRun {
     /// What a tag of the target points to.
     pub(super) async fn present(&self, tag: &Tag) -> Result<Option<Digest>, CopyFailure> {
         let mut session = self.subscription.db().read().await?;
-        let present = tag::find(&mut session, &self.repository.repo_id, tag).await?;
-        Ok(present.map(|present| present.digest))
+        self.present_in(&mut session, tag).await
+    }
+
+    /// [`CopyRun::present`] as a session sees it.
+    pub(super) async fn present_in(
+        &self,
+        session: &mut Session,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, CopyFailure> {
+        let tags = self.subscription.artifacts().tags();
+        Ok(tags.find_in(session, &self.repository.repo_id, tag).await?)
     }
 }
 
