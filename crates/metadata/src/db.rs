@@ -6,12 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Connection as _, PgPool, Pool, SqliteConnection, SqlitePool};
 
-use crate::changes::{Epochs, Stamp, Subject};
+use crate::changes::Changes;
+use crate::commit::Commit;
 use crate::durable::GroupSync;
+use crate::epochs::{Epochs, Stamp, Subject};
+use crate::error::leaves_connection_sound;
+use crate::loan::{Loan, Transactional};
 use crate::notify::Wakeups;
-use crate::session::{Ending, Inner as SessionInner};
+use crate::presence::Presence;
+use crate::session::Inner as SessionInner;
+use crate::tables::readiness;
 use crate::{DbError, Session, open};
 
 /// Begins a transaction of PostgreSQL whose commit does not wait for the disk.
@@ -79,13 +85,22 @@ struct Inner {
     sole_writer: AtomicBool,
     /// See [`Db::tenure`].
     tenure: String,
+    read_only: bool,
     /// Held while this process has a SQLite file open.
     lock: Mutex<Option<File>>,
 }
 
 enum Pools {
-    Sqlite { writer: Option<SqlitePool>, reader: SqlitePool, sync: Arc<GroupSync> },
-    Postgres(PgPool),
+    Sqlite { writer: Option<Writer>, reader: SqlitePool },
+    Postgres { pool: PgPool, presence: Arc<Presence> },
+}
+
+/// The writing side of a SQLite file.
+struct Writer {
+    pool: SqlitePool,
+    sync: Arc<GroupSync>,
+    /// A connection that does nothing but be open: see [`crate::log`].
+    keeper: tokio::sync::Mutex<Option<SqliteConnection>>,
 }
 
 impl Db {
@@ -110,10 +125,15 @@ impl Db {
             }
             let opened = open::sqlite(Path::new(path), options).await?;
             held = opened.lock;
-            let sync = Arc::new(GroupSync::new(open::sync_of(Path::new(path))));
-            Pools::Sqlite { writer: opened.writer, reader: opened.reader, sync }
+            let writer = opened.writer.map(|writer| Writer {
+                pool: writer.pool,
+                sync: Arc::new(GroupSync::new(move || writer.log.sync())),
+                keeper: tokio::sync::Mutex::new(Some(writer.keeper)),
+            });
+            Pools::Sqlite { writer, reader: opened.reader }
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Pools::Postgres(open::postgres(url, options).await?)
+            let (pool, presence) = open::postgres(url, options).await?;
+            Pools::Postgres { pool, presence: Arc::new(presence) }
         } else {
             let reason = "use sqlite:/path/to/file.db or postgres://user@host/database".to_owned();
             return Err(DbError::Open { url: open::without_password(url), reason });
@@ -126,6 +146,7 @@ impl Db {
             counters: Arc::default(),
             sole_writer: AtomicBool::new(sole),
             tenure: if sole { format!("{}/", berth_types::id::key()) } else { String::new() },
+            read_only: options.access == Access::ReadOnly,
             lock: Mutex::new(held),
         })))
     }
@@ -151,21 +172,17 @@ impl Db {
         self.0.epochs.unannounced()
     }
 
-    /// What makes commits durable; nothing on PostgreSQL.
-    #[cfg(test)]
+    /// What makes commits durable; nothing on PostgreSQL, or when only reading was asked for.
     pub(crate) fn group_sync(&self) -> Option<&GroupSync> {
         match &self.0.pools {
-            Pools::Sqlite { sync, .. } => Some(sync),
-            Pools::Postgres(_) => None,
+            Pools::Sqlite { writer, .. } => writer.as_ref().map(|writer| writer.sync.as_ref()),
+            Pools::Postgres { .. } => None,
         }
     }
 
     /// What was asked for through this value and its clones.
     pub fn counts(&self) -> DbCounts {
-        let syncs = match &self.0.pools {
-            Pools::Sqlite { sync, .. } => sync.syncs(),
-            Pools::Postgres(_) => 0,
-        };
+        let syncs = self.group_sync().map_or(0, GroupSync::syncs);
         DbCounts {
             statements: self.0.counters.statements.load(Ordering::Relaxed),
             commits: self.0.counters.commits.load(Ordering::Relaxed),
@@ -177,8 +194,16 @@ impl Db {
     /// through it fails on SQLite.
     pub async fn read(&self) -> Result<Session, DbError> {
         let inner = match &self.0.pools {
-            Pools::Sqlite { reader, .. } => reader.acquire().await.map(SessionInner::SqliteRead),
-            Pools::Postgres(pool) => pool.acquire().await.map(SessionInner::PostgresRead),
+            Pools::Sqlite { reader, .. } => reader
+                .acquire()
+                .await
+                .map(|connection| SessionInner::Sqlite(Loan::plain(connection))),
+            Pools::Postgres { pool, presence } => {
+                let connection = presence.watch(pool.acquire()).await;
+                let session =
+                    |connection| SessionInner::Postgres(Loan::plain(connection), presence.clone());
+                connection.map(session)
+            }
         };
         inner
             .map(|inner| Session::reading(inner, Arc::clone(&self.0.counters)))
@@ -201,45 +226,48 @@ impl Db {
     async fn begin_with(&self, durable: bool) -> Result<Session, DbError> {
         let failed = |source| DbError::Connection { action: "begin a transaction", source };
         let counters = Arc::clone(&self.0.counters);
-        let mut ending = Ending {
-            changes: crate::changes::Changes::default(),
-            epochs: self.0.epochs.clone(),
-            sync: None,
-        };
-        match &self.0.pools {
-            Pools::Sqlite { writer, sync, .. } => {
+        let mut commit =
+            Commit { changes: Changes::default(), epochs: self.0.epochs.clone(), sync: None };
+        let inner = match &self.0.pools {
+            Pools::Sqlite { writer, .. } => {
                 let writer = writer.as_ref().ok_or(DbError::ReadOnly)?;
-                sync.check().map_err(DbError::Disk)?;
-                ending.sync = durable.then(|| Arc::clone(sync));
-                let begun = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-                Ok(Session::writing(SessionInner::SqliteWrite(begun), counters, ending))
+                writer.sync.check()?;
+                commit.sync = durable.then(|| Arc::clone(&writer.sync));
+                begun(&writer.pool, "BEGIN IMMEDIATE").await.map(SessionInner::Sqlite)
             }
-            Pools::Postgres(pool) => {
+            Pools::Postgres { pool, presence } => {
                 let begin = if durable { "BEGIN" } else { RELAXED };
                 // In a task of its own: were the caller's future dropped between BEGIN and its
-                // answer, the connection would go back to the pool with a transaction open.
-                let pool = pool.clone();
-                let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
-                let begun = begun.unwrap_or(Err(sqlx::Error::WorkerCrashed)).map_err(failed)?;
-                Ok(Session::writing(SessionInner::PostgresWrite(begun), counters, ending))
+                // answer, the connection would have to be closed.
+                let (pool, watching) = (pool.clone(), Arc::clone(presence));
+                let begun =
+                    tokio::spawn(async move { watching.watch(begun(&pool, begin)).await }).await;
+                let begun = begun.unwrap_or(Err(sqlx::Error::WorkerCrashed));
+                begun.map(|loan| SessionInner::Postgres(loan, Arc::clone(presence)))
             }
-        }
+        };
+        Ok(Session::writing(inner.map_err(failed)?, counters, commit))
     }
 
     /// The engine below.
     pub fn engine(&self) -> Engine {
         match self.0.pools {
             Pools::Sqlite { .. } => Engine::Sqlite,
-            Pools::Postgres(_) => Engine::Postgres,
+            Pools::Postgres { .. } => Engine::Postgres,
         }
     }
 
-    /// Whether the database answers, and can be written to as far as is known.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        if let Pools::Sqlite { sync, .. } = &self.0.pools {
-            sync.check().map_err(DbError::Disk)?;
+    /// Whether the database answers, and takes writes when it was opened for them: it writes.
+    ///
+    /// # Errors
+    /// Those of a write; the kind says what is wrong.
+    pub async fn probe(&self) -> Result<(), DbError> {
+        if matches!(self.0.pools, Pools::Sqlite { writer: None, .. }) || self.0.read_only {
+            return self.read().await?.ping().await;
         }
-        self.read().await?.ping().await
+        let mut session = self.begin_relaxed().await?;
+        readiness::count(&mut session).await?;
+        session.commit().await
     }
 
     /// Closes every connection, waiting for those in use.
@@ -247,13 +275,18 @@ impl Db {
         self.0.sole_writer.store(false, Ordering::Release);
         self.0.wakeups.stop();
         match &self.0.pools {
-            Pools::Sqlite { writer, reader, .. } => {
+            Pools::Sqlite { writer, reader } => {
                 reader.close().await;
                 if let Some(writer) = writer {
-                    writer.close().await;
+                    if let Some(keeper) = writer.keeper.lock().await.take()
+                        && let Err(error) = keeper.close().await
+                    {
+                        tracing::debug!(%error, "a connection was not closed well");
+                    }
+                    writer.pool.close().await;
                 }
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres { pool, .. } => pool.close().await,
         }
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -262,7 +295,7 @@ impl Db {
     /// same PostgreSQL. Call it after the commit.
     pub fn notify(&self, channel: &'static str) {
         self.0.wakeups.wake(channel);
-        if let Pools::Postgres(pool) = &self.0.pools {
+        if let Pools::Postgres { pool, .. } = &self.0.pools {
             Wakeups::tell_others(pool, channel);
         }
     }
@@ -270,9 +303,23 @@ impl Db {
     /// Returns when the channel was notified or the time is over, whichever is first. A
     /// notification may be missed and may come without a cause: always poll afterwards.
     pub async fn wait_notified(&self, channel: &'static str, at_most: Duration) {
-        if let Pools::Postgres(pool) = &self.0.pools {
+        if let Pools::Postgres { pool, .. } = &self.0.pools {
             self.0.wakeups.listen(pool);
         }
         self.0.wakeups.wait(channel, at_most).await;
+    }
+}
+
+/// A transaction on a connection of the pool.
+async fn begun<DB: Transactional>(
+    pool: &Pool<DB>,
+    sql: &'static str,
+) -> Result<Loan<DB>, sqlx::Error> {
+    match Loan::begin(pool.acquire().await?, sql).await {
+        // The connection was in the midst of something. It is closed by now.
+        Err(error) if leaves_connection_sound(&error) => {
+            Loan::begin(pool.acquire().await?, sql).await
+        }
+        begun => begun,
     }
 }

@@ -11,9 +11,24 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Mutex;
 
+use crate::DbError;
+
+/// Why what was written is not durable.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsynced {
+    /// The disk has no room for it. It was not asked to keep it: once there is room, that works.
+    #[error("{0}")]
+    NoSpace(io::Error),
+    /// It was asked, and may have thrown it away.
+    #[error("{0}")]
+    Failed(io::Error),
+}
+
+type Sync = dyn Fn() -> Result<(), Unsynced> + Send + std::marker::Sync;
+
 /// Runs a sync for all who wait for one.
 pub(crate) struct GroupSync {
-    sync: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
+    sync: Arc<Sync>,
     /// How many have asked so far.
     asked: AtomicU64,
     /// How many of those are served; held while syncing.
@@ -23,7 +38,9 @@ pub(crate) struct GroupSync {
 }
 
 impl GroupSync {
-    pub(crate) fn new(sync: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        sync: impl Fn() -> Result<(), Unsynced> + Send + std::marker::Sync + 'static,
+    ) -> Self {
         Self {
             sync: Arc::new(sync),
             asked: AtomicU64::new(0),
@@ -36,9 +53,11 @@ impl GroupSync {
     /// Returns once a sync that began after this call has ended.
     ///
     /// # Errors
-    /// Why it failed. After a failure nothing is durable any more: the kernel may have thrown away
-    /// what it could not write, and another sync would not tell.
-    pub(crate) async fn wait(&self) -> Result<(), String> {
+    /// [`DbError::Full`] when there is no room for what is to be synced: it is neither lost nor
+    /// durable, and the next sync may succeed. [`DbError::Disk`] when a sync failed. After that
+    /// nothing is durable any more: the kernel may have thrown away what it could not write, and
+    /// another sync would not tell.
+    pub(crate) async fn wait(&self) -> Result<(), DbError> {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut served = self.served.lock().await;
         self.check()?;
@@ -49,19 +68,27 @@ impl GroupSync {
         self.syncs.fetch_add(1, Ordering::Relaxed);
         let sync = Arc::clone(&self.sync);
         let synced = tokio::task::spawn_blocking(move || sync()).await;
-        if let Err(error) = synced.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            tracing::error!(%error, "the database cannot be written to its disk");
-            let _ = self.broken.set(error.to_string());
-            return self.check();
+        match synced.unwrap_or_else(|panic| Err(Unsynced::Failed(io::Error::other(panic)))) {
+            Ok(()) => {
+                *served = all;
+                Ok(())
+            }
+            Err(Unsynced::NoSpace(error)) => {
+                tracing::warn!(%error, "no room for the database's log");
+                Err(DbError::Full(error.to_string()))
+            }
+            Err(Unsynced::Failed(error)) => {
+                tracing::error!(%error, "the database cannot be written to its disk");
+                let _ = self.broken.set(error.to_string());
+                self.check()
+            }
         }
-        *served = all;
-        Ok(())
     }
 
     /// # Errors
-    /// Why an earlier sync failed.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.broken.get().map_or(Ok(()), |reason| Err(reason.clone()))
+    /// [`DbError::Disk`] when an earlier sync failed.
+    pub(crate) fn check(&self) -> Result<(), DbError> {
+        self.broken.get().map_or(Ok(()), |reason| Err(DbError::Disk(reason.clone())))
     }
 
     /// Keeps the next sync from beginning, so that a test can let commits arrive before it.
@@ -119,14 +146,30 @@ mod tests {
         let seen = Arc::clone(&fails);
         let group = GroupSync::new(move || {
             std::thread::sleep(Duration::from_millis(5));
-            if seen.load(Ordering::SeqCst) { Err(io::Error::other("no disk")) } else { Ok(()) }
+            let failed = || Err(Unsynced::Failed(io::Error::other("no disk")));
+            if seen.load(Ordering::SeqCst) { failed() } else { Ok(()) }
         });
         group.wait().await.expect("a sound disk");
         fails.store(true, Ordering::SeqCst);
         for failed in join_all((0..8).map(|_| group.wait())).await {
-            assert_eq!(failed, Err("no disk".to_owned()));
+            assert!(matches!(failed, Err(DbError::Disk(reason)) if reason == "no disk"));
         }
         fails.store(false, Ordering::SeqCst);
         assert!(group.wait().await.is_err() && group.check().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_log_without_room_is_synced_once_there_is_room() {
+        let room = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&room);
+        let group = GroupSync::new(move || {
+            let full = || Err(Unsynced::NoSpace(io::ErrorKind::StorageFull.into()));
+            if seen.load(Ordering::SeqCst) { Ok(()) } else { full() }
+        });
+        let refused = group.wait().await.expect_err("no room");
+        assert_eq!(refused.kind(), crate::DbErrorKind::Full);
+        group.check().expect("nothing is lost");
+        room.store(true, Ordering::SeqCst);
+        group.wait().await.expect("there is room");
     }
 }

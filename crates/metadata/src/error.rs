@@ -7,11 +7,16 @@ pub enum DbErrorKind {
     NotFound,
     /// A unique or foreign key was violated: somebody else has the name, or still uses the row.
     Conflict,
-    /// Lock, serialisation or connection trouble: the same transaction may succeed when repeated.
+    /// Lock or serialisation trouble: the same transaction may succeed when repeated.
     Transient,
+    /// The database does not answer, or its disk does not: later the same may succeed.
+    Unavailable,
+    /// There is no space for what was to be written. Nothing of the transaction counts; once there
+    /// is space, the same may succeed.
+    Full,
     /// A stored value is not what the column promises.
     Corrupt,
-    /// Anything else: a broken statement, a full disk, a refused migration.
+    /// Anything else: a broken statement, a refused migration.
     Other,
 }
 
@@ -33,6 +38,12 @@ pub enum DbError {
     /// What was committed may be lost with the power; nothing more is written until a restart.
     #[error("the database cannot be written to its disk: {0}; restart when the disk is sound")]
     Disk(String),
+    /// Committed, and not acknowledged: there is no room to make it durable.
+    #[error("no space is left for the database's log: {0}")]
+    Full(String),
+    /// Of this transaction, after an error that left it in an unknown state.
+    #[error("an earlier statement of the transaction failed, and it can do nothing more")]
+    Spoiled(DbErrorKind),
     #[error("column `{column}` cannot be read: {reason}")]
     Column { column: String, reason: String },
 }
@@ -48,16 +59,18 @@ impl DbError {
         match self {
             Self::NotFound { .. } => DbErrorKind::NotFound,
             Self::Column { .. } => DbErrorKind::Corrupt,
-            Self::Open { .. } | Self::Migrate(_) | Self::ReadOnly | Self::Disk(_) => {
-                DbErrorKind::Other
-            }
+            Self::Open { .. } | Self::Migrate(_) | Self::ReadOnly => DbErrorKind::Other,
+            Self::Disk(_) => DbErrorKind::Unavailable,
+            Self::Full(_) => DbErrorKind::Full,
+            Self::Spoiled(kind) => *kind,
             Self::Connection { source, .. } | Self::Statement { source, .. } => kind_of(source),
         }
     }
 
     /// Whether the whole transaction may be tried again.
     pub fn is_transient(&self) -> bool {
-        self.kind() == DbErrorKind::Transient
+        use DbErrorKind::{Full, Transient, Unavailable};
+        matches!(self.kind(), Transient | Unavailable | Full)
     }
 
     /// Whether a unique or foreign key was violated.
@@ -71,50 +84,112 @@ fn kind_of(error: &sqlx::Error) -> DbErrorKind {
         sqlx::Error::RowNotFound => DbErrorKind::NotFound,
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => DbErrorKind::Transient,
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::InvalidSavePointStatement => DbErrorKind::Unavailable,
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => DbErrorKind::Corrupt,
         sqlx::Error::Database(database) => {
             if database.is_unique_violation() || database.is_foreign_key_violation() {
                 DbErrorKind::Conflict
-            } else if database.code().is_some_and(|code| is_transient_code(&code)) {
-                DbErrorKind::Transient
             } else {
-                DbErrorKind::Other
+                database.code().map_or(DbErrorKind::Other, |code| kind_of_code(&code))
             }
         }
         _ => DbErrorKind::Other,
     }
 }
 
-/// SQLite result codes BUSY (5) and LOCKED (6) with their extended forms, and PostgreSQL's classes
-/// 08 (connection), 40 (rollback: serialisation, deadlock), 53 (resources), 57P (shutdown) and
-/// 55P03 (lock not available). The two never look alike: SQLite's are plain numbers below 10 000,
-/// PostgreSQL's have five characters.
-fn is_transient_code(code: &str) -> bool {
+/// Whether nobody is there to answer.
+pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
+    kind_of(error) == DbErrorKind::Unavailable
+}
+
+/// By a code of five characters for PostgreSQL and a number below 10 000 for SQLite, so that the two
+/// never look alike.
+///
+/// PostgreSQL: `53100` is a full disk; the classes 08 (connection), 53 (resources), 57P (shutdown)
+/// and 58 (system) pass; 40 (rollback: serialisation, deadlock) and 55P03 (lock not available) ask
+/// for another try. SQLite: FULL (13) and IOERR_SHMSIZE (4874, the index of the log does not fit) are
+/// a full disk, IOERR (10), NOMEM (7) and CANTOPEN (14) pass, BUSY (5) and LOCKED (6) ask for another
+/// try, CORRUPT (11) and NOTADB (26) are damage. Extended codes have these in their low byte.
+fn kind_of_code(code: &str) -> DbErrorKind {
     if code.len() == 5 {
-        return code.starts_with("08")
-            || code.starts_with("40")
-            || code.starts_with("53")
-            || code.starts_with("57P")
-            || code == "55P03";
+        return match code {
+            "53100" => DbErrorKind::Full,
+            "55P03" => DbErrorKind::Transient,
+            _ if code.starts_with("40") => DbErrorKind::Transient,
+            _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
+                DbErrorKind::Unavailable
+            }
+            _ => DbErrorKind::Other,
+        };
     }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+    let Ok(code) = code.parse::<u32>() else { return DbErrorKind::Other };
+    match (code, code & 0xff) {
+        (4874, _) | (_, 13) => DbErrorKind::Full,
+        (_, 5 | 6) => DbErrorKind::Transient,
+        (_, 7 | 10 | 14) => DbErrorKind::Unavailable,
+        (_, 11 | 26) => DbErrorKind::Corrupt,
+        _ => DbErrorKind::Other,
+    }
+}
+
+/// Whether a statement that failed so left connection and transaction as they were, but for
+/// PostgreSQL's transaction that can only be rolled back: it was refused for what it says. SQLite may
+/// have undone the transaction by itself after every other error.
+pub(crate) fn leaves_connection_sound(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::Decode(_) => true,
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| is_refusal(&code)),
+        _ => false,
+    }
+}
+
+/// SQLite's ERROR (1), CONSTRAINT (19), MISMATCH (20) and RANGE (25); of PostgreSQL all but the
+/// classes of trouble with connection, resources and server.
+fn is_refusal(code: &str) -> bool {
+    if code.len() == 5 {
+        return !["08", "53", "57P", "58", "XX"].iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 1 | 19 | 20 | 25))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_transient_code;
+    use super::{DbErrorKind, is_refusal, kind_of_code};
 
     #[test]
-    fn transient_codes() {
-        for code in ["5", "6", "261", "517", "40001", "40P01", "08006", "53300", "57P01", "55P03"] {
-            assert!(is_transient_code(code), "{code}");
+    fn codes_have_kinds() {
+        use DbErrorKind::{Corrupt, Full, Other, Transient, Unavailable};
+        for (kind, codes) in [
+            (Transient, vec!["5", "6", "261", "517", "40001", "40P01", "55P03"]),
+            (Unavailable, vec!["7", "10", "778", "1034", "14", "08006", "53300", "57P01", "58030"]),
+            (Full, vec!["13", "4874", "53100"]),
+            (Corrupt, vec!["11", "267", "26"]),
+            (Other, vec!["1", "19", "2067", "787", "23505", "42601", "57014", ""]),
+        ] {
+            for code in codes {
+                assert_eq!(kind_of_code(code), kind, "{code}");
+            }
         }
-        for code in ["1", "19", "2067", "787", "23505", "42601", "57014", ""] {
-            assert!(!is_transient_code(code), "{code}");
+    }
+
+    #[test]
+    fn what_was_refused_leaves_the_connection_sound() {
+        for code in ["1", "19", "2067", "787", "23505", "42601", "57014", "40001"] {
+            assert!(is_refusal(code), "{code}");
+        }
+        for code in ["5", "7", "10", "13", "14", "4874", "53100", "08006", "57P01", "XX000", ""] {
+            assert!(!is_refusal(code), "{code}");
         }
     }
 }

@@ -11,15 +11,20 @@
 //! without ever giving back one that is older than an acknowledged commit.
 
 mod changes;
+mod commit;
 mod db;
 mod durable;
+mod epochs;
 mod error;
+mod loan;
 mod lock;
+mod log;
 mod memory;
 mod migrations;
 mod notify;
 mod open;
 mod page;
+mod presence;
 mod row;
 mod session;
 pub mod statements;
@@ -27,8 +32,9 @@ pub mod tables;
 pub mod time;
 mod value;
 
-pub use changes::{Change, Stamp, Subject};
+pub use changes::Change;
 pub use db::{Access, Db, DbCounts, DbOptions, Engine};
+pub use epochs::{Stamp, Subject};
 pub use error::{DbError, DbErrorKind};
 pub use memory::Memory;
 pub use page::{Page, contains_pattern};

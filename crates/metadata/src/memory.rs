@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Db;
-use crate::changes::{Stamp, Subject};
+use crate::epochs::{Stamp, Subject};
 
 const SHARDS: usize = 8;
 /// What an entry weighs besides its key and value.

@@ -33,6 +33,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0006_subscription.sql"),
         include_str!("../../../migrations/postgres/0006_subscription.sql"),
     ),
+    (
+        8,
+        "readiness",
+        include_str!("../../../migrations/sqlite/0008_readiness.sql"),
+        include_str!("../../../migrations/postgres/0008_readiness.sql"),
+    ),
 ];
 
 /// The migrator of the engine.

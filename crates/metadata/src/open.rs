@@ -1,17 +1,18 @@
 //! How each engine is opened.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, PgPool, SqlitePool};
+use sqlx::{ConnectOptions as _, PgPool, SqliteConnection, SqlitePool};
 use tracing::log::LevelFilter;
 
+use crate::log::Log;
 use crate::migrations::migrator;
+use crate::presence::Presence;
 use crate::{Access, DbError, DbOptions, Engine, lock};
 
 /// How long a statement waits for another process that writes to the same SQLite file.
@@ -26,10 +27,19 @@ const STATEMENT_CACHE: usize = 512;
 
 /// An open SQLite file.
 pub(crate) struct Sqlite {
-    /// The one connection that writes; `None` when only reading was asked for.
-    pub(crate) writer: Option<SqlitePool>,
+    /// `None` when only reading was asked for.
+    pub(crate) writer: Option<SqliteWriter>,
     pub(crate) reader: SqlitePool,
     pub(crate) lock: Option<File>,
+}
+
+/// What writes to a SQLite file.
+pub(crate) struct SqliteWriter {
+    /// Of one connection.
+    pub(crate) pool: SqlitePool,
+    /// Keeps the log's file there, whichever connections of the pools are closed.
+    pub(crate) keeper: SqliteConnection,
+    pub(crate) log: Log,
 }
 
 /// Locks and opens a SQLite file.
@@ -54,6 +64,8 @@ pub(crate) async fn sqlite(path: &Path, options: DbOptions) -> Result<Sqlite, Db
         .clone()
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
+        // The log keeps the space that it has.
+        .pragma("journal_size_limit", "-1")
         .synchronous(SqliteSynchronous::Normal);
     let pool = || {
         SqlitePoolOptions::new()
@@ -75,7 +87,12 @@ pub(crate) async fn sqlite(path: &Path, options: DbOptions) -> Result<Sqlite, Db
             return Err(failed("its file system cannot hold a write-ahead log".to_owned()));
         }
         migrator(Engine::Sqlite).run(&pool).await.map_err(DbError::Migrate)?;
-        writer = Some(pool);
+        // Having read, it holds its lock on the file for as long as it is open.
+        let mut keeper = common.connect().await.map_err(|error| failed(error.to_string()))?;
+        let read = sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut keeper).await;
+        read.map_err(|error| failed(error.to_string()))?;
+        let log = Log::open(path).map_err(|error| failed(format!("its log: {error}")))?;
+        writer = Some(SqliteWriter { pool, keeper, log });
     }
     let reader = pool()
         .max_connections(options.max_connections.max(1))
@@ -93,16 +110,8 @@ fn prepare(path: &Path, access: Access) -> Result<Option<File>, String> {
     lock::take(path, access)
 }
 
-/// What makes every COMMIT before it durable: a sync of the write-ahead log. (Its handle may be
-/// closed: SQLite's locks are on other files.)
-pub(crate) fn sync_of(path: &Path) -> impl Fn() -> io::Result<()> + Send + Sync + 'static {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    move || File::open(&log)?.sync_data()
-}
-
-/// The pool of a PostgreSQL database.
-pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<PgPool, DbError> {
+/// The pool of a PostgreSQL database, and what looks for its server.
+pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<(PgPool, Presence), DbError> {
     let failed = |error: sqlx::Error| DbError::Open {
         url: without_password(url),
         reason: error.to_string(),
@@ -124,13 +133,13 @@ pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<PgPool, Db
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(2))
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(connect)
+        .connect_with(connect.clone())
         .await
         .map_err(failed)?;
     if !reading {
         migrator(Engine::Postgres).run(&pool).await.map_err(DbError::Migrate)?;
     }
-    Ok(pool)
+    Ok((pool, Presence::new(connect)))
 }
 
 /// The URL for messages.

@@ -3,39 +3,34 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::Postgres;
 use sqlx::sqlite::Sqlite;
-use sqlx::{Connection as _, Executor as _, Transaction};
+use sqlx::{Connection as _, Executor as _};
 
-use crate::changes::{Changes, Epochs};
+use crate::commit::{Commit, uncommitted};
 use crate::db::Counters;
-use crate::durable::GroupSync;
+use crate::loan::Loan;
+use crate::presence::Presence;
 use crate::row::EngineRow;
-use crate::{Change, DbError, Engine, Row, Value};
+use crate::{Change, DbError, DbErrorKind, Engine, Row, Value};
 
 /// Where statements run: a connection for reading ([`crate::Db::read`]) or a write transaction
 /// ([`crate::Db::begin`]), which is rolled back when dropped without [`Session::commit`].
+///
+/// After an error that leaves the transaction in an unknown state, such as a full disk, nothing more
+/// runs in it: everything later is refused with the kind of that error.
 pub struct Session {
     pub(crate) inner: Inner,
     counters: Arc<Counters>,
     /// Of a write transaction.
-    ending: Option<Ending>,
-}
-
-/// What the commit of a write transaction does besides.
-pub(crate) struct Ending {
-    pub(crate) changes: Changes,
-    pub(crate) epochs: Epochs,
-    /// What makes it durable, when the database's own COMMIT does not.
-    pub(crate) sync: Option<Arc<GroupSync>>,
+    commit: Option<Commit>,
+    /// Why nothing more can be done.
+    spoiled: Option<DbErrorKind>,
 }
 
 pub(crate) enum Inner {
-    SqliteRead(PoolConnection<Sqlite>),
-    SqliteWrite(Transaction<'static, Sqlite>),
-    PostgresRead(PoolConnection<Postgres>),
-    PostgresWrite(Transaction<'static, Postgres>),
+    Sqlite(Loan<Sqlite>),
+    Postgres(Loan<Postgres>, Arc<Presence>),
 }
 
 /// A query of the connection's own type with the arguments bound.
@@ -54,95 +49,56 @@ macro_rules! query {
     }};
 }
 
-/// One body for the four kinds of connection; `$wrap` becomes the row constructor of the engine.
+/// One body for both engines; `$wrap` becomes the row constructor of the engine. Gives the body's
+/// result, with an error when the server is away.
 macro_rules! on_connection {
     ($session:expr, |$connection:ident, $wrap:ident| $body:expr) => {
         match &mut $session.inner {
-            Inner::SqliteRead(connection) => {
-                let $connection = &mut **connection;
+            Inner::Sqlite(loan) => {
                 let $wrap = |row| Row(EngineRow::Sqlite(row));
-                $body
+                let work = async {
+                    let $connection = loan.connection()?;
+                    $body
+                };
+                work.await
             }
-            Inner::SqliteWrite(transaction) => {
-                let $connection = &mut **transaction;
-                let $wrap = |row| Row(EngineRow::Sqlite(row));
-                $body
-            }
-            Inner::PostgresRead(connection) => {
-                let $connection = &mut **connection;
+            Inner::Postgres(loan, presence) => {
                 let $wrap = |row| Row(EngineRow::Postgres(row));
-                $body
-            }
-            Inner::PostgresWrite(transaction) => {
-                let $connection = &mut **transaction;
-                let $wrap = |row| Row(EngineRow::Postgres(row));
-                $body
+                let work = async {
+                    let $connection = loan.connection()?;
+                    $body
+                };
+                presence.watch(work).await
             }
         }
     };
 }
 
-impl Ending {
-    async fn commit(self, inner: Inner, counters: &Counters) -> Result<(), DbError> {
-        let committed = match inner {
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
-            Inner::SqliteWrite(transaction) => transaction.commit().await,
-            Inner::PostgresWrite(transaction) => transaction.commit().await,
-        };
-        // Also when the COMMIT failed: it may have happened all the same.
-        self.changes.publish(&self.epochs);
-        committed.map_err(uncommitted)?;
-        counters.commits.fetch_add(1, Ordering::Relaxed);
-        match self.sync {
-            Some(sync) => sync.wait().await.map_err(DbError::Disk),
-            None => Ok(()),
-        }
-    }
-}
-
-fn uncommitted(source: sqlx::Error) -> DbError {
-    DbError::Connection { action: "commit the transaction", source }
-}
-
 impl Session {
     pub(crate) fn reading(inner: Inner, counters: Arc<Counters>) -> Self {
-        Self { inner, counters, ending: None }
+        Self { inner, counters, commit: None, spoiled: None }
     }
 
-    pub(crate) fn writing(inner: Inner, counters: Arc<Counters>, ending: Ending) -> Self {
-        Self { inner, counters, ending: Some(ending) }
+    pub(crate) fn writing(inner: Inner, counters: Arc<Counters>, commit: Commit) -> Self {
+        Self { inner, counters, commit: Some(commit), spoiled: None }
     }
 
     /// Which engine runs here, for the few statements that differ.
     pub fn engine(&self) -> Engine {
         match self.inner {
-            Inner::SqliteRead(_) | Inner::SqliteWrite(_) => Engine::Sqlite,
-            Inner::PostgresRead(_) | Inner::PostgresWrite(_) => Engine::Postgres,
+            Inner::Sqlite(_) => Engine::Sqlite,
+            Inner::Postgres(..) => Engine::Postgres,
         }
     }
 
     /// Runs a statement and tells how many rows it changed.
     pub async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, DbError> {
-        self.note(sql);
-        let failed = |source| DbError::Statement { statement: sql, source };
-        match &mut self.inner {
-            Inner::SqliteRead(connection) => {
-                let done = query!(sql, args).execute(&mut **connection).await;
-                done.map(|done| done.rows_affected()).map_err(failed)
-            }
-            Inner::SqliteWrite(transaction) => {
-                let done = query!(sql, args).execute(&mut **transaction).await;
-                done.map(|done| done.rows_affected()).map_err(failed)
-            }
-            Inner::PostgresRead(connection) => {
-                let done = query!(sql, args).execute(&mut **connection).await;
-                done.map(|done| done.rows_affected()).map_err(failed)
-            }
-            Inner::PostgresWrite(transaction) => {
-                let done = query!(sql, args).execute(&mut **transaction).await;
-                done.map(|done| done.rows_affected()).map_err(failed)
-            }
-        }
+        self.note(sql)?;
+        let done = on_connection!(self, |connection, _wrap| {
+            let done = connection.execute(query!(sql, args)).await;
+            done.map(|done| done.rows_affected())
+        });
+        done.map_err(|source| self.failed(sql, source))
     }
 
     /// All rows of the answer, in memory: bound them in the statement.
@@ -151,12 +107,12 @@ impl Session {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Vec<Row>, DbError> {
-        self.note(sql);
-        on_connection!(self, |connection, wrap| {
+        self.note(sql)?;
+        let rows = on_connection!(self, |connection, wrap| {
             let rows = connection.fetch_all(query!(sql, args)).await;
             rows.map(|rows| rows.into_iter().map(wrap).collect())
-        })
-        .map_err(|source| DbError::Statement { statement: sql, source })
+        });
+        rows.map_err(|source| self.failed(sql, source))
     }
 
     /// The first row, if there is one.
@@ -165,12 +121,12 @@ impl Session {
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Option<Row>, DbError> {
-        self.note(sql);
-        on_connection!(self, |connection, wrap| {
+        self.note(sql)?;
+        let row = on_connection!(self, |connection, wrap| {
             let row = connection.fetch_optional(query!(sql, args)).await;
             row.map(|row| row.map(wrap))
-        })
-        .map_err(|source| DbError::Statement { statement: sql, source })
+        });
+        row.map_err(|source| self.failed(sql, source))
     }
 
     /// The first row.
@@ -185,29 +141,49 @@ impl Session {
     /// Says what this transaction changes: whoever remembers it ([`crate::Memory`]) has forgotten it
     /// when [`Session::commit`] returns.
     pub fn touch(&mut self, change: Change<'_>) {
-        if let Some(ending) = &mut self.ending {
-            ending.changes.touch(change);
+        if let Some(commit) = &mut self.commit {
+            commit.changes.touch(change);
         }
     }
 
-    fn note(&mut self, sql: &str) {
-        self.counters.statements.fetch_add(1, Ordering::Relaxed);
-        if let Some(ending) = &mut self.ending {
-            ending.changes.note(sql);
+    /// Sees a statement before it runs.
+    fn note(&mut self, sql: &str) -> Result<(), DbError> {
+        if let Some(kind) = self.spoiled {
+            return Err(DbError::Spoiled(kind));
         }
+        self.counters.statements.fetch_add(1, Ordering::Relaxed);
+        if let Some(commit) = &mut self.commit {
+            commit.changes.note(sql);
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, statement: &'static str, source: sqlx::Error) -> DbError {
+        let survived = match &mut self.inner {
+            Inner::Sqlite(loan) => loan.survives(&source),
+            Inner::Postgres(loan, _) => loan.survives(&source),
+        };
+        let error = DbError::Statement { statement, source };
+        if !survived {
+            self.spoiled = Some(error.kind());
+        }
+        error
     }
 
     /// Makes the transaction durable. Nothing to do for a reading session. It goes on when the
     /// caller is dropped.
     pub async fn commit(self) -> Result<(), DbError> {
-        let Self { inner, counters, ending } = self;
-        let Some(ending) = ending else { return Ok(()) };
-        let done = tokio::spawn(async move { ending.commit(inner, &counters).await }).await;
+        let Self { inner, counters, commit, spoiled } = self;
+        let Some(commit) = commit else { return Ok(()) };
+        if let Some(kind) = spoiled {
+            return Err(DbError::Spoiled(kind));
+        }
+        let done = tokio::spawn(async move { commit.run(inner, &counters).await }).await;
         done.unwrap_or_else(|_| Err(uncommitted(sqlx::Error::WorkerCrashed)))
     }
 
     pub(crate) async fn ping(&mut self) -> Result<(), DbError> {
-        on_connection!(self, |connection, _wrap| connection.ping().await)
-            .map_err(|source| DbError::Connection { action: "reach the database", source })
+        let answer = on_connection!(self, |connection, _wrap| connection.ping().await);
+        answer.map_err(|source| self.failed("ping", source))
     }
 }

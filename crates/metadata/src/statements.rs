@@ -19,6 +19,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("manifest", tables::manifest::STATEMENTS),
     ("namespace", tables::namespace::STATEMENTS),
     ("object_removal", tables::object_removal::STATEMENTS),
+    ("readiness", tables::readiness::STATEMENTS),
     ("referrer", tables::referrer::STATEMENTS),
     ("repository", tables::repository::STATEMENTS),
     ("schedule", tables::schedule::STATEMENTS),

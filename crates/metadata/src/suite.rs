@@ -1,6 +1,8 @@
 //! One suite of tests for both engines: SQLite in a file, and PostgreSQL.
 
+mod away;
 mod commits;
+mod full;
 mod images;
 mod lookups;
 mod names;

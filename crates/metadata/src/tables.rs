@@ -22,6 +22,7 @@ pub mod maintenance_task;
 pub mod manifest;
 pub mod namespace;
 pub mod object_removal;
+pub mod readiness;
 pub mod referrer;
 pub mod repository;
 pub mod schedule;

@@ -1,6 +1,9 @@
-//! Databases on the PostgreSQL server that `cargo xtask test` started.
+//! Databases on the PostgreSQL server that `cargo xtask test` started, and servers of a test's own.
+
+mod server;
 
 use crate::environment::required;
+pub use server::PostgresServer;
 use std::process::Command;
 
 /// Creates an empty database of a unique name and returns its URL (`postgres://…`).

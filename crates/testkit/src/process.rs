@@ -145,6 +145,14 @@ impl Daemon {
     /// With the log, when it takes longer than `limit`.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
         run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.wait_ended(limit)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// With the log, when it takes longer than `limit`.
+    pub fn wait_ended(&mut self, limit: Duration) -> ExitStatus {
         let begin = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
