@@ -102,9 +102,14 @@ fn kind_of(error: &sqlx::Error) -> DbErrorKind {
     }
 }
 
-/// Whether nobody is there to answer.
-pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
-    kind_of(error) == DbErrorKind::Unavailable
+/// Whether nobody is there to answer: also a server of PostgreSQL that starts or stops (57P).
+pub(crate) fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            database.code().is_some_and(|code| code.starts_with("57P"))
+        }
+        error => kind_of(error) == DbErrorKind::Unavailable,
+    }
 }
 
 /// By a code of five characters for PostgreSQL and a number below 10 000 for SQLite, so that the two

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Error};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::error::is_unavailable;
+use crate::error::is_away;
 
 /// How long an answer may take before anybody doubts.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -86,8 +86,8 @@ impl Presence {
         }
         let away = match timeout(GREETING, self.greet()).await {
             Ok(Ok(())) => None,
-            // It refuses us, but it is there.
-            Ok(Err(error)) if !is_unavailable(&error) => None,
+            // It refuses us, but it is there: it may have as many connections as it takes.
+            Ok(Err(error)) if !is_away(&error) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("no greeting within {} s", GREETING.as_secs_f32())),
         };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use berth_testkit::mount::Mounted;
+use berth_testkit::postgres::PostgresServer;
 
 use crate::tables::setting;
 use crate::{Access, Db, DbError, DbErrorKind, DbOptions, args};
@@ -18,8 +19,20 @@ async fn open(disk: &Mounted) -> Db {
 
 async fn put(db: &Db, name: &str, bytes: usize) -> Result<(), DbError> {
     let mut session = db.begin().await?;
-    setting::put(&mut session, name, &"x".repeat(bytes)).await?;
+    setting::put(&mut session, name, &noise(bytes)).await?;
     session.commit().await
+}
+
+/// Letters that PostgreSQL does not make shorter.
+fn noise(bytes: usize) -> String {
+    let mut state = 0x9e37_79b9_u32;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        char::from(b'a' + u8::try_from(state % 26).unwrap_or_default())
+    };
+    (0..bytes).map(letter).collect()
 }
 
 async fn has(db: &Db, name: &str) -> bool {
@@ -120,5 +133,42 @@ async fn nothing_of_a_transaction_that_met_the_full_disk_is_written() {
     let whole = session.fetch_one("PRAGMA integrity_check", args![]).await.expect("row");
     assert_eq!(whole.text("integrity_check").expect("text"), "ok");
     drop(session);
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_postgres_that_is_freed_takes_writes_again() {
+    let disk = Mounted::memory(256 << 20);
+    let server = tokio::task::block_in_place(|| PostgresServer::start_in(disk.path()));
+    let db = Db::open(&server.url()).await.expect("open");
+    let mut kept = Vec::new();
+    for round in 0..2 {
+        disk.fill(BALLAST);
+        let refused = 'full: {
+            for number in 0..5_000 {
+                let name = format!("round {round} {number}");
+                match put(&db, &name, 200_000).await {
+                    Ok(()) => kept.push(name),
+                    Err(error) => break 'full error,
+                }
+            }
+            panic!("the disk is never full");
+        };
+        // Without space for its own log the server ends all connections and starts over.
+        let kinds = [DbErrorKind::Full, DbErrorKind::Unavailable];
+        assert!(kinds.contains(&refused.kind()), "{refused}");
+        disk.free(BALLAST);
+        let freed = Instant::now();
+        let name = format!("after {round}");
+        while let Err(error) = put(&db, &name, 100).await {
+            assert!(kinds.contains(&error.kind()), "{error}");
+            assert!(freed.elapsed() < Duration::from_secs(30), "{error}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        kept.push(name);
+    }
+    for name in &kept {
+        assert!(has(&db, name).await, "{name} was acknowledged and is lost");
+    }
     db.close().await;
 }

@@ -23,9 +23,18 @@ impl PostgresServer {
     /// When that fails; the message has the server's log.
     #[must_use]
     pub fn start() -> PostgresServer {
+        PostgresServer::start_in(&std::env::temp_dir())
+    }
+
+    /// The same with all of its files below a folder, which may be on a small disk.
+    ///
+    /// # Panics
+    /// When that fails; the message has the server's log.
+    #[must_use]
+    pub fn start_in(folder: &Path) -> PostgresServer {
         let folder = tempfile::Builder::new()
             .prefix("berth-postgres-")
-            .tempdir()
+            .tempdir_in(folder)
             .expect("a temporary folder can be made");
         if is_root() {
             run(as_root("chown").arg("postgres:postgres").arg(folder.path()));
