@@ -1,8 +1,9 @@
 //! What can be wrong with a request for artifacts, and which kind of answer it deserves.
 
-use berth_metadata::DbError;
+use berth_metadata::{DbError, DbErrorKind};
 use berth_oci::ManifestError;
-use berth_storage::StorageError;
+use berth_storage::{StorageError, StorageErrorKind};
+use berth_tasks::TaskFailure;
 use berth_types::{Digest, NameError};
 
 /// The kinds that the registry and the control plane have codes for.
@@ -39,6 +40,9 @@ pub enum ArtifactErrorKind {
     NameInvalid,
     /// The same request may succeed when repeated.
     Transient,
+    /// The server's disk or bucket is full. What was durable stays, and once there is space the same
+    /// request may succeed.
+    Full,
     Internal,
 }
 
@@ -108,6 +112,20 @@ pub enum ArtifactError {
     Internal(String),
 }
 
+/// What an error means for a task that met it where nothing else is known of it.
+impl From<ArtifactError> for TaskFailure {
+    fn from(error: ArtifactError) -> Self {
+        match (error.kind(), error) {
+            (_, ArtifactError::Database(error)) => error.into(),
+            (ArtifactErrorKind::Full, error) => Self::Unavailable(error.to_string()),
+            (_, ArtifactError::Storage(error)) if error.kind() == StorageErrorKind::Io => {
+                Self::Unavailable(error.to_string())
+            }
+            (_, error) => Self::Transient(error.to_string()),
+        }
+    }
+}
+
 impl ArtifactError {
     pub fn kind(&self) -> ArtifactErrorKind {
         use ArtifactErrorKind as Kind;
@@ -135,7 +153,10 @@ impl ArtifactError {
             Self::StorageQuota { .. } | Self::CountQuota { .. } => Kind::QuotaExceeded,
             Self::Name(_) | Self::NamespaceName(_) => Kind::NameInvalid,
             Self::Stopped => Kind::Transient,
+            Self::Database(error) if error.kind() == DbErrorKind::Full => Kind::Full,
             Self::Database(error) if error.is_transient() => Kind::Transient,
+            Self::Storage(error) if error.kind() == StorageErrorKind::Full => Kind::Full,
+            Self::Storage(error) if error.kind() == StorageErrorKind::Io => Kind::Transient,
             Self::Listener(_) | Self::Database(_) | Self::Storage(_) | Self::Internal(_) => {
                 Kind::Internal
             }

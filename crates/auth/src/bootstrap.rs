@@ -100,7 +100,7 @@ pub async fn bootstrap(
 }
 
 fn is_race(kind: DbErrorKind) -> bool {
-    matches!(kind, DbErrorKind::Transient | DbErrorKind::Conflict)
+    matches!(kind, DbErrorKind::Transient | DbErrorKind::Unavailable | DbErrorKind::Conflict)
 }
 
 fn check_pair(key_id: &str, secret: &Secret) -> Result<(), BootstrapError> {

@@ -1,6 +1,6 @@
 //! The errors of authentication, with the public codes of Alibaba Cloud's gateway.
 
-use berth_metadata::DbError;
+use berth_metadata::{DbError, DbErrorKind};
 
 /// Why a signed request is refused. Codes, statuses and texts follow the gateway's public errors,
 /// because clients compare them.
@@ -74,6 +74,16 @@ impl AuthError {
             Self::Database(_) | Self::Sealed(_) => 500,
             _ => 400,
         }
+    }
+
+    /// Whether the database could not answer now.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_transient() && !self.is_full())
+    }
+
+    /// Whether the server had no space for what it had to write.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if error.kind() == DbErrorKind::Full)
     }
 
     /// Whether the server is at fault; such a message is for the log, not for the caller.

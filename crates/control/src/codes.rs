@@ -105,6 +105,8 @@ codes! {
         "Request was denied due to user flow control.";
     UNAVAILABLE = "ServiceUnavailable", 503, Gateway,
         "The request has failed due to a temporary failure of the server.";
+    NO_SPACE = "InsufficientStorage", 507, Berth,
+        "The server has no space left; nothing that it acknowledged is lost.";
 }
 
 /// What the caller may do about a code: `Recommend` of the error body.
@@ -121,6 +123,7 @@ pub(crate) fn recommendation(code: &str) -> &'static str {
         "Throttling.User" => "Ask less often, and again after the time in Retry-After.",
         "NoPrivilege" => "Ask the owner of the account for a policy that allows the action.",
         "InvalidAction.NotFound" => "Check the spelling of Action, and that Version is 2018-12-01.",
+        "InsufficientStorage" => "Repeat the request when the server has space again.",
         "SystemError" | "ServiceUnavailable" => {
             "Repeat the request later; the server's log has the reason under the request id."
         }

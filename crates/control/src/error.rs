@@ -9,6 +9,7 @@ use berth_builder::{BuildError, BuildErrorKind};
 use berth_maintenance::MaintenanceError;
 use berth_metadata::{DbError, DbErrorKind};
 use berth_subscription::{SubscriptionError, SubscriptionErrorKind};
+use berth_tasks::TaskError;
 use serde_json::{Map, Value, json};
 
 use crate::codes::{self, Code, recommendation};
@@ -136,9 +137,11 @@ fn access_denied_detail(denied: &Denied) -> Value {
 
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
-        if error.is_internal() {
-            return Self::internal(error);
-        }
+        let error = match error {
+            AuthError::Database(error) => return error.into(),
+            error if error.is_internal() => return Self::internal(error),
+            error => error,
+        };
         let (status, code) = (error.status(), Cow::Owned(error.code()));
         let message = error.to_string();
         match error {
@@ -165,9 +168,13 @@ impl From<Box<Denied>> for ApiError {
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match error.kind() {
-            DbErrorKind::Transient => {
+            DbErrorKind::Transient | DbErrorKind::Unavailable => {
                 tracing::warn!(%error, "the database is not available");
                 Self::plain(codes::UNAVAILABLE)
+            }
+            DbErrorKind::Full => {
+                tracing::warn!(%error, "no space for what a request writes");
+                Self::plain(codes::NO_SPACE)
             }
             DbErrorKind::Conflict => Self::plain(codes::OPERATION_CONFLICT),
             _ => Self::internal(error),
@@ -191,8 +198,12 @@ impl From<ArtifactError> for ApiError {
             Kind::QuotaExceeded => codes::QUOTA_EXCEEDED,
             Kind::NameInvalid => return Self::invalid("Name", error.to_string()),
             Kind::Transient => {
-                tracing::warn!(%error, "the database is not available");
+                tracing::warn!(%error, "database or store are not available");
                 codes::UNAVAILABLE
+            }
+            Kind::Full => {
+                tracing::warn!(%error, "no space for what a request writes");
+                codes::NO_SPACE
             }
             // The control plane moves no bytes, so none of these is the caller's doing.
             Kind::ManifestInvalid
@@ -220,6 +231,7 @@ impl From<BuildError> for ApiError {
         let code = match (error.kind(), error) {
             (Kind::Internal, BuildError::Artifact(error)) => return error.into(),
             (Kind::Internal, BuildError::Database(error)) => return error.into(),
+            (Kind::Internal, BuildError::Task(TaskError::Database(error))) => return error.into(),
             (Kind::Internal, error) => return Self::internal(error),
             (Kind::InvalidParameter(name), error) => return Self::invalid(name, error.to_string()),
             (Kind::InstanceNotFound, error) => (codes::INSTANCE_NOT_EXIST, error),
@@ -240,6 +252,9 @@ impl From<SubscriptionError> for ApiError {
         use SubscriptionErrorKind as Kind;
         let code = match (error.kind(), error) {
             (Kind::Internal, SubscriptionError::Database(error)) => return error.into(),
+            (Kind::Internal, SubscriptionError::Task(TaskError::Database(error))) => {
+                return error.into();
+            }
             (Kind::Internal, error) => return Self::internal(error),
             (Kind::InvalidParameter(name), error) => return Self::invalid(name, error.to_string()),
             (Kind::NamespaceNotFound, error) => (codes::NAMESPACE_NOT_EXIST, error),
@@ -256,6 +271,7 @@ impl From<MaintenanceError> for ApiError {
     fn from(error: MaintenanceError) -> Self {
         let code = match error {
             MaintenanceError::Database(error) => return error.into(),
+            MaintenanceError::Task(TaskError::Database(error)) => return error.into(),
             MaintenanceError::Task(error) => return Self::internal(error),
             MaintenanceError::NotFound(_) => codes::MAINTENANCE_TASK_NOT_EXIST,
             MaintenanceError::Finished(_) => codes::MAINTENANCE_TASK_FINISHED,

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use berth_auth::SecretRefused;
 use berth_auth::encoding::{merge, parse_form};
 use berth_auth::signature::{Scheme, SignedRequest};
-use berth_auth::{SecretRefused, Throttled};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -137,14 +137,17 @@ fn media_type(headers: &HeaderMap) -> String {
     media_type.trim().to_ascii_lowercase()
 }
 
+/// In how many seconds to ask again a server that cannot answer now.
+const TRY_AGAIN_AFTER: u64 = 5;
+
 /// An answer before it is written.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) request_id: String,
     pub(crate) body: Value,
-    /// When a caller that asks too often may ask again.
-    retry: Option<Throttled>,
+    /// In how many seconds the caller may ask again, when it was refused for now.
+    retry: Option<u64>,
     secret_refused: bool,
 }
 
@@ -159,7 +162,8 @@ impl Answer {
             request_id: request_id.to_owned(),
             body: error.body(request_id, host),
             retry: match error {
-                ApiError::Throttled(throttled) => Some(*throttled),
+                ApiError::Throttled(throttled) => Some(throttled.seconds()),
+                error if matches!(error.status(), 503 | 507) => Some(TRY_AGAIN_AFTER),
                 _ => None,
             },
             secret_refused: matches!(error, ApiError::SecretRefused { .. }),
@@ -177,9 +181,8 @@ pub(crate) fn render(answer: &Answer) -> Response {
     if let Ok(request_id) = HeaderValue::from_str(&answer.request_id) {
         headers.insert("x-acs-request-id", request_id);
     }
-    if let Some(throttled) = answer.retry {
+    if let Some(seconds) = answer.retry {
         // In milliseconds; clients of Alibaba Cloud know throttling by this header.
-        let seconds = throttled.seconds();
         headers.insert("x-acs-retry-after", HeaderValue::from(seconds.saturating_mul(1000)));
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

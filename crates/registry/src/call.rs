@@ -115,7 +115,7 @@ impl<'a> Call<'a> {
             Refused::Token(error) => {
                 self.challenge(None, Some("invalid_token"), &error.to_string())
             }
-            Refused::Internal(error) => ApiError::internal(error),
+            Refused::Internal(error) => ApiError::authentication(error),
         }
     }
 

@@ -2,7 +2,7 @@
 //! `{"errors":[{"code","message","detail"}]}`, with the right status.
 
 use axum::response::{IntoResponse, Response};
-use berth_auth::{SecretRefused, Throttled};
+use berth_auth::{LoginError, SecretRefused, Throttled};
 use berth_types::Digest;
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -39,8 +39,13 @@ pub enum Code {
     MethodNotAllowed,
     TooManyRequests,
     Unavailable,
+    /// The server has no space left.
+    Full,
     Internal,
 }
+
+/// After how many seconds a client may try again when the server cannot do it now.
+const TRY_AGAIN_AFTER: &str = "5";
 
 impl Code {
     /// The word in the answer.
@@ -62,7 +67,7 @@ impl Code {
             Self::Denied => "DENIED",
             Self::Unsupported | Self::MethodNotAllowed | Self::NotFound => "UNSUPPORTED",
             Self::TooManyRequests => "TOOMANYREQUESTS",
-            Self::Unavailable => "UNAVAILABLE",
+            Self::Unavailable | Self::Full => "UNAVAILABLE",
         }
     }
 
@@ -97,6 +102,7 @@ impl Code {
             Self::Unsupported | Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -142,6 +148,31 @@ impl ApiError {
         }
         tracing::error!(error = %text, "request failed");
         Self::new(Code::Internal, "internal error; the server's log has its cause")
+    }
+
+    /// The server cannot answer now: 503, with the time after which to try again. The cause is
+    /// logged here.
+    pub fn unavailable(error: &dyn std::error::Error) -> Self {
+        tracing::warn!(%error, "cannot answer a request now");
+        let message = "the server cannot do this now; try again later";
+        Self::new(Code::Unavailable, message).with_header(RETRY_AFTER, TRY_AGAIN_AFTER)
+    }
+
+    /// The server has no space for it: 507, with the time after which to try again. The cause is
+    /// logged here.
+    pub fn full(error: &dyn std::error::Error) -> Self {
+        tracing::warn!(%error, "no space for what a request brings");
+        let message = "the server has no space left; what it acknowledged is safe";
+        Self::new(Code::Full, message).with_header(RETRY_AFTER, TRY_AGAIN_AFTER)
+    }
+
+    /// An error of authentication that is not the caller's doing.
+    pub(crate) fn authentication(error: &LoginError) -> Self {
+        match error {
+            LoginError::Internal(cause) if cause.is_full() => Self::full(error),
+            LoginError::Internal(cause) if cause.is_unavailable() => Self::unavailable(error),
+            _ => Self::internal(error),
+        }
     }
 
     pub fn code(&self) -> Code {

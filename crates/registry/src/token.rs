@@ -190,7 +190,7 @@ fn request_id(request: &http::Request<()>) -> String {
 
 fn refused(refused: Refused) -> ApiError {
     match refused {
-        Refused::Internal(error) => ApiError::internal(&error),
+        Refused::Internal(error) => ApiError::authentication(&error),
         Refused::Malformed => ApiError::new(Code::Unauthorized, "cannot read the credentials"),
         Refused::Password | Refused::Token(_) => {
             ApiError::new(Code::Unauthorized, "user name or password is not valid").about_a_secret()

@@ -1,22 +1,26 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use berth_metadata::Db;
-use berth_storage::BlobStore;
+use berth_metadata::{Db, DbError, DbErrorKind};
+use berth_storage::{BlobStore, StorageErrorKind};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-const PING: Duration = Duration::from_secs(5);
+/// How long database and store may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer counts, so that probes do not become a load.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// What the probes look at.
 pub(crate) struct Health {
@@ -24,6 +28,15 @@ pub(crate) struct Health {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) last: Mutex<Option<Finding>>,
+}
+
+/// What the last look said.
+#[derive(Clone, Copy)]
+pub(crate) struct Finding {
+    at: Instant,
+    database: &'static str,
+    storage: &'static str,
 }
 
 /// The routes of operations: no credentials, no secrets.
@@ -36,10 +49,7 @@ pub(crate) fn router(health: Health) -> Router {
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> Response {
-    let (database, storage) =
-        tokio::join!(timeout(PING, health.db.ping()), timeout(PING, health.store.ping()));
-    let database = outcome(database);
-    let storage = outcome(storage);
+    let Finding { database, storage, .. } = health.look().await;
     let stopping = health.shutdown.is_cancelled();
     let status = if database == "ok" && storage == "ok" && !stopping {
         StatusCode::OK
@@ -50,15 +60,42 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// `ok`, or a word without inner details: those are in the log.
+impl Health {
+    /// Whether database and store take writes: `ok`, or a word that `docs/operations` explains. Inner
+    /// details are in the log.
+    async fn look(&self) -> Finding {
+        let mut last = self.last.lock().await;
+        if let Some(finding) = last.filter(|finding| finding.at.elapsed() < FRESH) {
+            return finding;
+        }
+        let (database, storage) =
+            tokio::join!(timeout(PATIENCE, self.db.probe()), timeout(PATIENCE, self.store.ping()));
+        let database = outcome(database, |error| match (error, error.kind()) {
+            (DbError::Disk(_), _) => "sync failed",
+            (_, DbErrorKind::Full) => "full",
+            (_, DbErrorKind::Unavailable) => "unavailable",
+            _ => "failed",
+        });
+        let storage = outcome(storage, |error| match error.kind() {
+            StorageErrorKind::Full => "full",
+            StorageErrorKind::Io => "unavailable",
+            _ => "failed",
+        });
+        let finding = Finding { at: Instant::now(), database, storage };
+        *last = Some(finding);
+        finding
+    }
+}
+
 fn outcome<E: std::fmt::Display>(
     result: Result<Result<(), E>, tokio::time::error::Elapsed>,
+    word: impl FnOnce(&E) -> &'static str,
 ) -> &'static str {
     match result {
         Ok(Ok(())) => "ok",
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");
-            "failed"
+            word(&error)
         }
         Err(_) => "timeout",
     }

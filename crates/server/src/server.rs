@@ -9,6 +9,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use berth_metadata::Db;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +50,7 @@ impl Server {
             store: Arc::clone(&parts.store),
             shutdown: shutdown.clone(),
             metrics: metrics.clone(),
+            last: Mutex::default(),
         };
         let router = router(&config, &parts, health);
         let listener = Listener {

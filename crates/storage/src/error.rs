@@ -15,6 +15,9 @@ pub enum StorageErrorKind {
     Range,
     /// The disk or the network failed; trying again may help.
     Io,
+    /// The disk or the bucket is full. What was durable before is; once there is space, trying again
+    /// helps.
+    Full,
     /// What is stored is not what it should be.
     Corrupt,
     /// Wrong configuration or wrong use.
@@ -59,6 +62,7 @@ impl StorageError {
     pub(crate) fn io(action: &str, error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => StorageErrorKind::NotFound,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageErrorKind::Full,
             _ => StorageErrorKind::Io,
         };
         Self::new(kind, format!("cannot {action}: {error}"))
@@ -79,6 +83,9 @@ impl StorageError {
     pub(crate) fn remote(action: &str, error: &object_store::Error) -> Self {
         let kind = match error {
             object_store::Error::NotFound { .. } => StorageErrorKind::NotFound,
+            object_store::Error::Generic { .. } if says_full(&error.to_string()) => {
+                StorageErrorKind::Full
+            }
             object_store::Error::Generic { .. } => StorageErrorKind::Io,
             _ => StorageErrorKind::Other,
         };
@@ -95,9 +102,38 @@ impl StorageError {
     }
 }
 
+/// Whether a service says that its disks, or what the bucket may hold, are used up: in words of
+/// RFC 4918, MinIO, Ceph and OSS, or with their codes.
+pub(crate) fn says_full(answer: &str) -> bool {
+    const WORDS: [&str; 5] = [
+        "507 Insufficient Storage",
+        "XMinioStorageFull",
+        "XMinioAdminBucketQuotaExceeded",
+        "QuotaExceeded",
+        "InsufficientStorage",
+    ];
+    WORDS.iter().any(|word| answer.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_full_bucket_have_their_own_kind() {
+        let kind = |errno: Errno| StorageError::io("write", &errno.into()).kind();
+        assert_eq!(kind(Errno::NOSPC), StorageErrorKind::Full);
+        assert_eq!(kind(Errno::DQUOT), StorageErrorKind::Full);
+        assert_eq!(kind(Errno::NOENT), StorageErrorKind::NotFound);
+        let answer = |text: &str| {
+            let source = text.to_owned().into();
+            let error = object_store::Error::Generic { store: "S3", source };
+            StorageError::remote("write", &error).kind()
+        };
+        let full = "status 507 Insufficient Storage: <Code>XMinioStorageFull</Code>";
+        assert_eq!(answer(full), StorageErrorKind::Full);
+        assert_eq!(answer("status 500: <Code>InternalError</Code>"), StorageErrorKind::Io);
+    }
 
     #[test]
     fn what_the_disk_cannot_read_is_corrupt() {

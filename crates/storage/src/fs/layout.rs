@@ -5,9 +5,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
 use super::folders::Folders;
 use super::pace::Pace;
 use crate::{ObjectStat, StorageError, StorageErrorKind, key};
+
+/// In bytes: a config, or the layer of a script.
+const SMALL_BLOB: u64 = 256 << 10;
 
 pub(super) struct Layout {
     objects: PathBuf,
@@ -46,14 +52,30 @@ impl Layout {
         }
     }
 
-    /// Whether the folders are there and can be written to.
+    /// Whether the folders are there, can be written to and have some space.
     pub(super) fn check(&self) -> Result<(), StorageError> {
         for folder in [&self.objects, &self.partials] {
             rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
                 .map_err(io::Error::from)
                 .map_err(at("write to the folder", folder))?;
         }
-        Ok(())
+        self.check_space()
+    }
+
+    /// Whether there is space for a small blob. Nothing is written, and nothing stays.
+    fn check_space(&self) -> Result<(), StorageError> {
+        let failed = at("make a file in the folder", &self.partials);
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(&self.partials, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => file,
+            // A file system without files that have no name.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOSYS) => return Ok(()),
+            Err(error) => return Err(failed(error.into())),
+        };
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SMALL_BLOB) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     /// Makes the entries of a folder durable.

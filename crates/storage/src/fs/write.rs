@@ -33,6 +33,8 @@ pub(crate) struct State {
 /// A partial object's open, locked file, and what is on its way into it.
 pub(crate) struct Live {
     file: Arc<File>,
+    /// Bytes that are durable.
+    durable: u64,
     /// Bytes written or being written.
     handed_over: u64,
     /// Of those, given to the disk.
@@ -88,6 +90,7 @@ pub(super) async fn sync(
     synced.await?;
     if let PartialLive::Folder(live) = &mut partial.live {
         live.named = true;
+        live.durable = partial.len;
     }
     Ok(())
 }
@@ -164,11 +167,19 @@ pub(super) async fn settle(partial: &mut PartialObject) {
 }
 
 /// Forgets the open file after an error: the partial object then says that it is longer than its
-/// file, and every later use fails.
+/// file, and every later use fails. Of a full disk the file gives back what is not durable, so that
+/// whoever takes up the form goes on with the file as it is.
 fn checked(partial: &mut PartialObject, done: io::Result<()>) -> Result<(), StorageError> {
     done.map_err(|error| {
+        let error = StorageError::io(&format!("write partial object {}", partial.key), &error);
+        if error.kind() == StorageErrorKind::Full
+            && let PartialLive::Folder(live) = &partial.live
+            && let Err(error) = live.file.set_len(live.durable)
+        {
+            tracing::warn!(key = partial.key, %error, "a partial object keeps what is not durable");
+        }
         partial.live = PartialLive::None;
-        StorageError::io(&format!("write partial object {}", partial.key), &error)
+        error
     })
 }
 
@@ -176,6 +187,7 @@ impl Live {
     fn new(file: File, len: u64, named: bool) -> Self {
         Self {
             file: Arc::new(file),
+            durable: if named { len } else { 0 },
             handed_over: len,
             written_back: len,
             gathered: Vec::new(),
@@ -295,10 +307,19 @@ fn take_up(layout: &Layout, name: String, len: u64) -> Result<(String, Live), St
     let copied_from = name;
     let name = key::fresh();
     tracing::debug!(copied_from, name, len, "somebody else has a partial object; copying it");
-    let path = layout.partial(&name)?;
-    let mut copy = create(&path)?;
-    io::copy(&mut (&file).take(len), &mut copy).map_err(at("write", &path))?;
+    let copy = copied(&layout.partial(&name)?, &mut (&file).take(len))?;
     Ok((name, Live::new(copy, len, false)))
+}
+
+/// A new file with these bytes; none when they do not fit.
+fn copied(path: &Path, from: &mut impl io::Read) -> Result<File, StorageError> {
+    let mut copy = create(path)?;
+    if let Err(error) = io::copy(from, &mut copy) {
+        // What is left of it would be in the way of what is to fit.
+        let _ = fs::remove_file(path);
+        return Err(at("write", path)(error));
+    }
+    Ok(copy)
 }
 
 /// A new file, locked.
@@ -329,8 +350,7 @@ pub(super) fn import(layout: &Layout, source: &Path, size: u64) -> Result<Stored
     })?;
     if !linked {
         let partial = layout.partial(&key)?;
-        let mut copy = create(&partial)?;
-        io::copy(&mut file, &mut copy).map_err(at("write", &partial))?;
+        let copy = copied(&partial, &mut file)?;
         copy.sync_data().map_err(at("make durable", &partial))?;
         stamp = stat_of(&copy.metadata().map_err(at("measure", &partial))?).stamp;
         layout.publish(&key, |path| fs::rename(&partial, path).map_err(at("finish", &partial)))?;

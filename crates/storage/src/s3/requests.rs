@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Bucket;
 use super::parts::{Part, Upload};
+use crate::error::says_full;
 use crate::{StorageError, StorageErrorKind};
 
 /// How often a request is made before its failure counts.
@@ -239,6 +240,12 @@ impl Bucket {
 
 /// The error of an answer that is none, and whether repeating the request may help.
 fn explain(action: &str, status: StatusCode, refusal: Option<Refusal>) -> (StorageError, bool) {
+    let full = status == StatusCode::INSUFFICIENT_STORAGE
+        || refusal.as_ref().is_some_and(|refusal| says_full(&refusal.code));
+    if full {
+        let code = refusal.map_or_else(String::new, |refusal| refusal.code);
+        return (failure(StorageErrorKind::Full, action, &format!("{status}: {code}")), false);
+    }
     let busy = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
         || status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
@@ -331,6 +338,8 @@ mod tests {
         assert!(!again && gone.kind() == StorageErrorKind::NotFound);
         assert!(kind(StatusCode::SERVICE_UNAVAILABLE).1);
         assert!(!kind(StatusCode::FORBIDDEN).1);
+        let (full, again) = kind(StatusCode::INSUFFICIENT_STORAGE);
+        assert!(!again && full.kind() == StorageErrorKind::Full);
         assert!(document::<Refusal>(b"<ListPartsResult></ListPartsResult>").is_err());
     }
 }
