@@ -117,9 +117,9 @@ impl From<ArtifactError> for TaskFailure {
     fn from(error: ArtifactError) -> Self {
         match (error.kind(), error) {
             (_, ArtifactError::Database(error)) => error.into(),
-            (ArtifactErrorKind::Full, error) => Self::Unavailable(error.to_string()),
+            (ArtifactErrorKind::Full, error) => Self::unavailable(error),
             (_, ArtifactError::Storage(error)) if error.kind() == StorageErrorKind::Io => {
-                Self::Unavailable(error.to_string())
+                Self::unavailable(error)
             }
             (_, error) => Self::Transient(error.to_string()),
         }

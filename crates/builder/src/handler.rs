@@ -17,6 +17,7 @@ use crate::image::{ConvertError, ConvertedImage, Settings, convert_image};
 use crate::parameters::BuildType;
 use crate::store::TaskStore;
 use crate::target::{accelerated_tag, containerd_accelerated_tag};
+use crate::unavailable::is_unavailable;
 
 /// The kind of build tasks in the task engine.
 pub(crate) const KIND: &str = "build";
@@ -144,10 +145,11 @@ impl Build<'_> {
         let (store, builder) = (Arc::clone(store), self.builder.clone());
         let work = tokio::task::spawn_blocking(move || {
             let config = builder.config();
-            let folder = builder
-                .scratch()
-                .build_folder()
-                .map_err(|error| ConvertError::Transient(format!("scratch folder: {error}")))?;
+            let folder =
+                builder.scratch().build_folder().map_err(|error| match is_unavailable(&error) {
+                    true => ConvertError::Unavailable(format!("scratch folder: {error}")),
+                    false => ConvertError::Transient(format!("scratch folder: {error}")),
+                })?;
             let settings = Settings {
                 options: Options {
                     algorithm: Algorithm::Lz4,
@@ -170,6 +172,7 @@ impl Build<'_> {
         match converted {
             Ok(Ok(converted)) => Ok(converted),
             Ok(Err(ConvertError::Canceled)) => Err(TaskFailure::Canceled),
+            Ok(Err(ConvertError::Unavailable(reason))) => Err(TaskFailure::unavailable(reason)),
             Ok(Err(ConvertError::Transient(reason))) => Err(TaskFailure::Transient(reason)),
             Ok(Err(ConvertError::Broken(reason))) => Err(TaskFailure::Permanent(reason)),
             Err(panic) => Err(TaskFailure::Permanent(format!("the converter failed: {panic}"))),
@@ -190,7 +193,10 @@ impl Build<'_> {
         let artifacts = self.builder.artifacts();
         for layer in &converted.layers {
             let linked = artifacts.blobs().link_in(&mut session, &payload.repo_id, layer).await;
-            linked.map_err(|error| TaskFailure::Transient(format!("layer {layer}: {error}")))?;
+            linked.map_err(|error| match is_unavailable(&error) {
+                true => TaskFailure::unavailable(error),
+                false => TaskFailure::Transient(format!("layer {layer}: {error}")),
+            })?;
         }
         for child in &converted.children {
             let options = PushOptions::default();
@@ -265,6 +271,7 @@ impl Build<'_> {
 fn push_failure(error: berth_artifacts::ArtifactError) -> TaskFailure {
     match error {
         berth_artifacts::ArtifactError::Database(error) => error.into(),
+        error if is_unavailable(&error) => TaskFailure::unavailable(error),
         other => TaskFailure::Permanent(format!("the target manifest was refused: {other}")),
     }
 }

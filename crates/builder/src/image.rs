@@ -13,6 +13,7 @@ use berth_types::Digest;
 
 use crate::plan;
 use crate::target::{self, Document, TargetLayer};
+use crate::unavailable::is_unavailable;
 use crate::{chain, source::FaultNote, source::Watched};
 
 /// Why a store refuses or fails, in words; whether a retry may help.
@@ -21,15 +22,18 @@ use crate::{chain, source::FaultNote, source::Watched};
 pub struct StoreError {
     pub message: String,
     pub transient: bool,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StoreError {
-    pub fn transient(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), transient: true }
+    /// What a retry may cure, with its cause.
+    pub fn transient(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let source = source.into();
+        Self { message: source.to_string(), transient: true, source: Some(source) }
     }
 
     pub fn permanent(message: impl std::fmt::Display) -> Self {
-        Self { message: message.to_string(), transient: false }
+        Self { message: message.to_string(), transient: false, source: None }
     }
 }
 
@@ -108,6 +112,9 @@ pub enum ConvertError {
     /// Something that may go well another time.
     #[error("{0}")]
     Transient(String),
+    /// The place that the image is kept in could not do its part.
+    #[error("{0}")]
+    Unavailable(String),
     /// The source cannot be converted: names layer, entry and reason.
     #[error("{0}")]
     Broken(String),
@@ -115,7 +122,11 @@ pub enum ConvertError {
 
 impl From<StoreError> for ConvertError {
     fn from(error: StoreError) -> Self {
-        if error.transient { Self::Transient(error.message) } else { Self::Broken(error.message) }
+        match error.transient {
+            true if is_unavailable(&error) => Self::Unavailable(error.message),
+            true => Self::Transient(error.message),
+            false => Self::Broken(error.message),
+        }
     }
 }
 
@@ -306,6 +317,9 @@ impl ChainRun<'_> {
     fn explain(&self, error: &ChainError, cancel: &Cancel) -> ConvertError {
         if cancel.is_cancelled() || error.kind() == ChainErrorKind::Canceled {
             return ConvertError::Canceled;
+        }
+        if is_unavailable(error) {
+            return ConvertError::Unavailable(error.to_string());
         }
         if let Some(fault) = self.fault.take() {
             return ConvertError::Transient(format!("{error}: {fault}"));

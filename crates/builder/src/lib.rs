@@ -24,6 +24,7 @@ mod source;
 mod store;
 pub mod target;
 mod trigger;
+mod unavailable;
 
 pub use artifact_build_rule::{ARTIFACT_TYPE, BuildRule, NewRule, RuleKey, SCOPE_REPOSITORY};
 pub use artifact_build_task::{ArtifactView, BuildTaskView, NewBuildTask, TaskFilter};

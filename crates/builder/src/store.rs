@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use berth_artifacts::{ArtifactError, Blob, Repository};
 use berth_metadata::tables::converted_layer;
 use berth_oci::{Descriptor, MAX_CONFIG_BYTES};
-use berth_tasks::{TaskFailure, TaskHandle};
+use berth_tasks::TaskHandle;
 use berth_types::{Ctx, Digest, Reference};
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream};
@@ -94,7 +94,7 @@ impl TaskStore {
             size: i64::try_from(layer.size).unwrap_or(i64::MAX),
             created_at: self.builder.now(),
         };
-        let mut session = self.task.fenced().await.map_err(|error| stopped(&error))?;
+        let mut session = self.task.fenced().await.map_err(StoreError::transient)?;
         converted_layer::insert(&mut session, &row).await.map_err(StoreError::transient)?;
         session.commit().await.map_err(StoreError::transient)
     }
@@ -199,8 +199,4 @@ impl ImageStore for TaskStore {
     fn progress(&self, progress: Progress) {
         self.task.progress(serde_json::to_value(progress).unwrap_or_default());
     }
-}
-
-fn stopped(failure: &TaskFailure) -> StoreError {
-    StoreError::transient(failure)
 }

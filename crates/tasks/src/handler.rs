@@ -79,14 +79,22 @@ pub enum TaskFailure {
     LeaseLost,
 }
 
-/// How long a task waits for a database that does not answer.
-const DATABASE_AWAY: Duration = Duration::from_secs(2);
+/// How long a task waits for a database that does not answer, or a disk that is full.
+const SERVER_AWAY: Duration = Duration::from_secs(2);
+
+impl TaskFailure {
+    /// The server could not do its part: its database does not answer, its disk is full. Nothing is
+    /// wrong with the task, and no attempt is spent.
+    pub fn unavailable(reason: impl std::fmt::Display) -> Self {
+        Self::Postpone { delay: SERVER_AWAY, reason: reason.to_string() }
+    }
+}
 
 impl From<DbError> for TaskFailure {
     fn from(error: DbError) -> Self {
         match error.kind() {
-            DbErrorKind::Transient => {
-                Self::Postpone { delay: DATABASE_AWAY, reason: error.to_string() }
+            DbErrorKind::Transient | DbErrorKind::Unavailable | DbErrorKind::Full => {
+                Self::unavailable(error)
             }
             DbErrorKind::Other => Self::Transient(error.to_string()),
             _ => Self::Permanent(error.to_string()),

@@ -40,7 +40,7 @@ impl Handler for Collector {
             Err(ArtifactError::Stopped) => {
                 return Err(task.check().err().unwrap_or(TaskFailure::Canceled));
             }
-            Err(error) => return Err(TaskFailure::Transient(error.to_string())),
+            Err(error) => return Err(error.into()),
         };
         task.log(report.to_string()).await;
         task.complete(task.fenced().await?).await

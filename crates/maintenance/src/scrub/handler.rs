@@ -22,7 +22,7 @@ impl Handler for Scrub {
             }
             done = Scrub::run(self, task) => done,
         };
-        done.map_err(|error| TaskFailure::Transient(error.to_string()))?;
+        done.map_err(TaskFailure::from)?;
         task.complete(task.fenced().await?).await
     }
 }

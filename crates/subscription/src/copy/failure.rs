@@ -42,9 +42,8 @@ impl From<ArtifactError> for CopyFailure {
     fn from(error: ArtifactError) -> Self {
         match error.kind() {
             // Our own database or disk: not a matter of the tag.
-            ArtifactErrorKind::Transient | ArtifactErrorKind::Internal => {
-                Self::Fault(error.to_string())
-            }
+            ArtifactErrorKind::Transient | ArtifactErrorKind::Full => Self::Task(error.into()),
+            ArtifactErrorKind::Internal => Self::Fault(error.to_string()),
             _ => Self::Tag(error.to_string()),
         }
     }

@@ -10,3 +10,4 @@ mod recovery;
 mod schedules;
 mod stuck;
 mod support;
+mod unavailable;

@@ -66,6 +66,11 @@ impl Place {
         Self { db, url, _folder: None }
     }
 
+    /// A database that somebody else has opened.
+    pub(crate) fn on(db: Db, url: String) -> Self {
+        Self { db, url, _folder: None }
+    }
+
     /// The database as another process sees it.
     pub(crate) async fn elsewhere(&self) -> Db {
         Db::open_with(&self.url, DbOptions { max_connections: 4, ..DbOptions::default() })
