@@ -2,5 +2,7 @@
 
 mod crash;
 mod demo;
+mod disk_load;
+mod disk_stress;
 mod fixtures;
 mod scale;
