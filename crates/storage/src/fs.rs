@@ -79,8 +79,8 @@ impl BlobStore for FolderStore {
         write::finish(&self.layout, partial).await
     }
 
-    async fn finished(&self, form: &PartialObject) -> Result<Option<Stored>, StorageError> {
-        let PartialState::Folder(state) = &form.state else {
+    async fn finished(&self, checkpoint: &PartialObject) -> Result<Option<Stored>, StorageError> {
+        let PartialState::Folder(state) = &checkpoint.state else {
             return Err(StorageError::foreign("folder"));
         };
         let name = state.file.clone();

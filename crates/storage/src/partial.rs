@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{fs, s3};
 
-/// An object that is being written. Its serialised form, taken after
-/// [`crate::BlobStore::sync`], takes the writing up again in any process.
+/// An object that is being written. Serialised after
+/// [`crate::BlobStore::sync`] it is a checkpoint, from which any process resumes the writing.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PartialObject {
     /// Names the partial object; the object's key comes with [`crate::BlobStore::finish`].

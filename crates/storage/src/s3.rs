@@ -4,7 +4,7 @@
 //! be a part is kept on sync as objects `prefix/partial/<group>/<name>`. No conditional requests, no
 //! bulk deletes, no chunked signatures, no copies: OSS refuses them or limits their size.
 //!
-//! Several processes may take up one form. Each that goes on with a multipart upload is given part
+//! Several processes may resume one checkpoint. Each that goes on with a multipart upload is given part
 //! numbers of its own, so that none writes over a part that another has stored; the numbers of the
 //! parts therefore have gaps.
 
@@ -232,8 +232,8 @@ impl BlobStore for S3Store {
         Ok(PartialObject { key: key::fresh(), len: 0, state, live: PartialLive::None })
     }
 
-    fn take_up(&self, partial: &mut PartialObject) -> bool {
-        upload::take_up(partial)
+    fn resume(&self, partial: &mut PartialObject) -> bool {
+        upload::resume(partial)
     }
 
     async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError> {
@@ -248,12 +248,12 @@ impl BlobStore for S3Store {
         upload::finish(&self.0, partial).await
     }
 
-    async fn finished(&self, form: &PartialObject) -> Result<Option<Stored>, StorageError> {
-        upload::finished(&self.0, form).await
+    async fn finished(&self, checkpoint: &PartialObject) -> Result<Option<Stored>, StorageError> {
+        upload::finished(&self.0, checkpoint).await
     }
 
-    async fn tidy(&self, form: &PartialObject) -> Result<(), StorageError> {
-        upload::tidy(&self.0, form).await
+    async fn tidy(&self, checkpoint: &PartialObject) -> Result<(), StorageError> {
+        upload::tidy(&self.0, checkpoint).await
     }
 
     async fn abort(&self, partial: PartialObject) -> Result<(), StorageError> {

@@ -49,41 +49,41 @@ pub struct Object {
 /// Nothing that was synced or finished is lost when the process or the machine stops.
 ///
 /// Every future may be dropped: then nothing is finished, and a partial object that was being
-/// appended to is to be taken up again from its last synced form.
+/// appended to is to be resumed from its last checkpoint.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Begins an object. Costs nothing until bytes come.
     async fn create(&self) -> Result<PartialObject, StorageError>;
 
-    /// To be called for a form that is taken up, before it is appended to or finished, and after a
-    /// sync when more is to come. `true` when the form changed by that: then it has to be stored
-    /// first, on condition that what is stored is still the form it was, so that of two who take up
-    /// the same form one fails, and neither can write over what the other has synced.
-    fn take_up(&self, _partial: &mut PartialObject) -> bool {
+    /// To be called for a checkpoint that is resumed, before it is appended to or finished, and after a
+    /// sync when more is to come. `true` when the checkpoint changed by that: then it has to be stored
+    /// first, on condition that what is stored is still the checkpoint it was, so that of two who resume
+    /// the same checkpoint one fails, and neither can write over what the other has synced.
+    fn resume(&self, _partial: &mut PartialObject) -> bool {
         false
     }
 
     /// Appends. May return before the bytes are written; an error of theirs then comes with a later
-    /// call. After an error, go back to the last synced form.
+    /// call. After an error, go back to the last checkpoint.
     async fn append(&self, partial: &mut PartialObject, data: Bytes) -> Result<(), StorageError>;
 
-    /// Makes everything appended so far durable; then, and only then, the serialised form of
-    /// `partial` can be taken up again, also by another process. It has to be stored before the next
-    /// sync, which may remove what only older forms name. Two that take up the same form do not
-    /// disturb each other: the later one goes on with a copy, or see [`BlobStore::take_up`].
+    /// Makes everything appended so far durable; then, and only then, the serialised `partial` is a
+    /// checkpoint that can be resumed, also by another process. It has to be stored before the next
+    /// sync, which may remove what only older checkpoints name. Two that resume the same checkpoint do not
+    /// disturb each other: the later one goes on with a copy, or see [`BlobStore::resume`].
     async fn sync(&self, partial: &mut PartialObject) -> Result<(), StorageError>;
 
     /// Makes the object: whole, durable, and readable under the returned key.
     async fn finish(&self, partial: PartialObject) -> Result<Stored, StorageError>;
 
-    /// The object that finishing a form made when whoever did that died before he could say so, and
+    /// The object that finishing a checkpoint made when whoever did that died before he could say so, and
     /// finishing it again fails by NotFound. Somebody else may have appended other bytes to the same
-    /// form: the caller compares size and digest.
+    /// checkpoint: the caller compares size and digest.
     async fn finished(&self, _form: &PartialObject) -> Result<Option<Stored>, StorageError> {
         Ok(None)
     }
 
-    /// To be called once it is stored that a partial object, last synced as `form`, was finished:
+    /// To be called once it is stored that a partial object, last synced as `checkpoint`, was finished:
     /// removes what was kept until then.
     async fn tidy(&self, _form: &PartialObject) -> Result<(), StorageError> {
         Ok(())

@@ -38,7 +38,7 @@ suite! {
     writing::objects_of_odd_sizes;
     writing::a_synced_form_goes_on_in_another_store;
     writing::what_was_not_synced_is_written_again;
-    writing::two_that_take_up_one_form_keep_their_own_bytes;
+    writing::two_that_resume_one_checkpoint_keep_their_own_bytes;
     writing::chunks_of_every_size;
     writing::a_stale_form_cannot_change_a_finished_object;
     writing::nothing_is_seen_before_it_is_finished;

@@ -62,7 +62,9 @@ impl Writer {
                 })?;
             let artifacts = artifacts.clone();
             let mut writer = Self { artifacts, row, partial, hasher, received, _lock: lock };
-            if !writer.artifacts.store.take_up(&mut writer.partial) || writer.store_form().await? {
+            if !writer.artifacts.store.resume(&mut writer.partial)
+                || writer.store_checkpoint().await?
+            {
                 return Ok(writer);
             }
             lock = writer._lock;
@@ -70,8 +72,8 @@ impl Writer {
         Err(ArtifactError::UploadBusy(row.upload_id))
     }
 
-    /// Stores the form of the partial object; `false` when another writer has stored one meanwhile.
-    async fn store_form(&mut self) -> Result<bool, ArtifactError> {
+    /// Stores the checkpoint of the partial object; `false` when another writer has stored one meanwhile.
+    async fn store_checkpoint(&mut self) -> Result<bool, ArtifactError> {
         let before = self.row.updated_at;
         self.row.partial = to_json(&self.partial)?;
         // Nothing has come, so it is hardly younger; but it is another state.
@@ -139,7 +141,7 @@ impl Writer {
         let synced = self.artifacts.store.sync(&mut self.partial).await;
         synced.map_err(|error| self.explain(error))?;
         if more_to_come {
-            self.artifacts.store.take_up(&mut self.partial);
+            self.artifacts.store.resume(&mut self.partial);
         }
         self.row.partial = to_json(&self.partial)?;
         self.row.received = received;
@@ -183,7 +185,7 @@ impl Writer {
             return Err(error);
         }
         if self.row.received > 0 {
-            // Whoever finds the object after a crash finds it by a form of its own length.
+            // Whoever finds the object after a crash finds it by a checkpoint of its own length.
             self.checkpoint().await?;
         }
         let store = &self.artifacts.store;

@@ -167,15 +167,15 @@ async fn a_finish_that_crashed_is_found(place: Place) {
         let mut session = place.artifacts.db.read().await.expect("read");
         let row = upload::find(&mut session, upload.id()).await.expect("find").expect("a row");
         drop(session);
-        let form = || serde_json::from_str(&row.partial).expect("a form");
-        let mut partial = form();
-        place.artifacts.store.take_up(&mut partial);
+        let checkpoint = || serde_json::from_str(&row.partial).expect("a checkpoint");
+        let mut partial = checkpoint();
+        place.artifacts.store.resume(&mut partial);
         let stored = place.artifacts.store.finish(partial).await.expect("finish");
         // The process stops here, and the collector runs before the client is back.
         let mut session = place.artifacts.db.read().await.expect("read");
         let named = blob::is_key_used(&mut session, &stored.key).await.expect("used");
         drop(session);
-        let found = place.artifacts.store.finished(&form()).await.expect("finished");
+        let found = place.artifacts.store.finished(&checkpoint()).await.expect("finished");
         assert_eq!(found.is_some_and(|found| found.key == stored.key), named);
 
         let second = place.restarted().await;

@@ -76,7 +76,7 @@ pub(super) async fn sync(
     partial: &mut PartialObject,
 ) -> Result<(), StorageError> {
     if partial.len == 0 {
-        // A form without bytes names no file.
+        // A checkpoint without bytes names no file.
         return Ok(());
     }
     let live = open(layout, partial).await?;
@@ -118,7 +118,7 @@ pub(super) async fn finish(
 }
 
 /// Makes the file of a partial object an object under the same name, so that who comes after a crash
-/// finds it by the form. Should there be one already, it gets another name.
+/// finds it by the checkpoint. Should there be one already, it gets another name.
 fn publish_partial(layout: &Layout, name: String, from: &Path) -> Result<String, StorageError> {
     let mut taken = false;
     layout.publish(&name, |path| match rename_new(from, path) {
@@ -148,7 +148,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The object that the file of a form became.
+/// The object that the file of a checkpoint became.
 pub(super) fn finished(layout: &Layout, name: String) -> Result<Option<Stored>, StorageError> {
     match layout.stat(&name) {
         Ok(ObjectStat { size, stamp }) => Ok(Some(Stored { key: name, size, stamp })),
@@ -168,7 +168,7 @@ pub(super) async fn settle(partial: &mut PartialObject) {
 
 /// Forgets the open file after an error: the partial object then says that it is longer than its
 /// file, and every later use fails. Of a full disk the file gives back what is not durable, so that
-/// whoever takes up the form goes on with the file as it is.
+/// whoever resumes the checkpoint goes on with the file as it is.
 fn checked(partial: &mut PartialObject, done: io::Result<()>) -> Result<(), StorageError> {
     done.map_err(|error| {
         let error = StorageError::io(&format!("write partial object {}", partial.key), &error);
@@ -257,8 +257,8 @@ async fn open<'a>(
     };
     if matches!(partial.live, PartialLive::None) {
         let (name, len) = (state.file.clone(), partial.len);
-        let taken_up = blocking(layout, move |layout| take_up(layout, name, len));
-        let (name, live) = taken_up.await?;
+        let resumed = blocking(layout, move |layout| resume(layout, name, len));
+        let (name, live) = resumed.await?;
         state.file = name;
         partial.live = PartialLive::Folder(Box::new(live));
     }
@@ -271,8 +271,8 @@ async fn open<'a>(
 /// Opens and locks the file `name`, which holds `len` bytes of ours, or a copy of those under a new
 /// name when somebody else writes it or has written more.
 ///
-/// A form without bytes gets a file of its own: what it names may have been finished by another.
-fn take_up(layout: &Layout, name: String, len: u64) -> Result<(String, Live), StorageError> {
+/// A checkpoint without bytes gets a file of its own: what it names may have been finished by another.
+fn resume(layout: &Layout, name: String, len: u64) -> Result<(String, Live), StorageError> {
     if len == 0 {
         let name = key::fresh();
         let file = create(&layout.partial(&name)?)?;

@@ -18,7 +18,7 @@ const DOUBLE_AFTER: u32 = 2_000;
 /// what a crashed one was given is lost.
 const TURN: u32 = 64;
 
-/// Bytes that may be appended to a partial object that was taken up before it is synced: the
+/// Bytes that may be appended to a partial object that was resumed before it is synced: the
 /// smallest parts of as many numbers as a writer is given.
 pub const MOST_BETWEEN_SYNCS: u64 = (TURN as u64 - 1) * PART as u64;
 
@@ -37,7 +37,7 @@ pub(crate) struct State {
     next: u32,
     /// The bytes after the last part, in order.
     pub(super) tails: Vec<Tail>,
-    /// Tails of the form before this one. They stay until the next sync, because that form is the
+    /// Tails of the checkpoint before this one. They stay until the next sync, because that checkpoint is the
     /// one that counts until this one is stored.
     pub(super) replaced: Vec<String>,
 }
@@ -82,7 +82,7 @@ impl State {
         self.tails.iter().map(|tail| tail.size).sum()
     }
 
-    /// Every tail that the form names.
+    /// Every tail that the checkpoint names.
     pub(super) fn tail_names(&self) -> impl Iterator<Item = &String> {
         self.replaced.iter().chain(self.tails.iter().map(|tail| &tail.name))
     }
@@ -116,7 +116,7 @@ pub(crate) struct Live {
     pub(super) pending: BytesMut,
     pub(super) tails_loaded: bool,
     pub(super) in_flight: InFlight,
-    /// Tails that the synced form names and the next one will not.
+    /// Tails that the last checkpoint names and the next one will not.
     pub(super) replacing: Vec<String>,
     /// Part numbers to use.
     numbers: Range<u32>,

@@ -13,7 +13,7 @@ use crate::partial::{Live as PartialLive, State as PartialState};
 use crate::{PartialObject, StorageError, Stored, key};
 
 /// Gives a writer part numbers of its own when others may know the multipart upload.
-pub(super) fn take_up(partial: &mut PartialObject) -> bool {
+pub(super) fn resume(partial: &mut PartialObject) -> bool {
     let PartialObject { state: PartialState::S3(state), live, .. } = partial else {
         return false;
     };
@@ -61,7 +61,7 @@ pub(super) async fn sync(
     }
     state.give_back(live.next_number());
     let replacing = std::mem::take(&mut live.replacing);
-    // The form that named these is no longer the one that counts: the one after it was stored.
+    // The checkpoint that named these is no longer the one that counts: the one after it was stored.
     let outdated = std::mem::replace(&mut state.replaced, replacing);
     bucket.remove_tails(outdated).await;
     Ok(())
@@ -98,20 +98,22 @@ pub(super) async fn finish(
     Ok(Stored { key: upload.key, size: len, stamp })
 }
 
-/// What the multipart upload of a form has become.
+/// What the multipart upload of a checkpoint has become.
 pub(super) async fn finished(
     bucket: &Bucket,
-    form: &PartialObject,
+    checkpoint: &PartialObject,
 ) -> Result<Option<Stored>, StorageError> {
-    let PartialState::S3(State { upload: Some(upload), .. }) = &form.state else {
+    let PartialState::S3(State { upload: Some(upload), .. }) = &checkpoint.state else {
         return Ok(None);
     };
     bucket.found(&upload.key).await
 }
 
 /// Removes the tails, which [`finish`] leaves until its outcome is stored.
-pub(super) async fn tidy(bucket: &Bucket, form: &PartialObject) -> Result<(), StorageError> {
-    let PartialState::S3(state) = &form.state else { return Err(StorageError::foreign("S3")) };
+pub(super) async fn tidy(bucket: &Bucket, checkpoint: &PartialObject) -> Result<(), StorageError> {
+    let PartialState::S3(state) = &checkpoint.state else {
+        return Err(StorageError::foreign("S3"));
+    };
     bucket.remove_tails(state.tail_names().cloned().collect()).await;
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Several processes on one partial object, and what is left of one that died.
 
 use super::places::Place;
-use super::writing::{MIB, append, synced, taken_up};
+use super::writing::{MIB, append, resumed, synced};
 use super::{assert_object, pattern};
 use crate::StorageErrorKind;
 
-/// As the row of the database would be after a writer took the form up.
-fn stored_form(partial: &crate::PartialObject) -> String {
+/// As the row of the database would be after a writer resumed the checkpoint.
+fn stored_checkpoint(partial: &crate::PartialObject) -> String {
     serde_json::to_string(partial).expect("serialise")
 }
 
@@ -16,23 +16,23 @@ pub(crate) async fn writers_in_turn_keep_what_they_synced(place: &Place) {
         let store = place.store().await;
         let mut partial = store.create().await.expect("create");
         append(&*store, &mut partial, &shared).await;
-        let form = synced(&*store, &mut partial).await;
+        let checkpoint = synced(&*store, &mut partial).await;
         drop(partial);
 
         // The first is slow; the second takes over from it, and the first does not know.
         let (one_store, other_store) = (place.store().await, place.store().await);
-        let mut one = taken_up(&form);
-        one_store.take_up(&mut one);
-        let mut other = taken_up(&stored_form(&one));
-        other_store.take_up(&mut other);
+        let mut one = resumed(&checkpoint);
+        one_store.resume(&mut one);
+        let mut other = resumed(&stored_checkpoint(&one));
+        other_store.resume(&mut other);
         append(&*other_store, &mut other, &pattern(3, 9 * MIB)).await;
         let other_form = synced(&*other_store, &mut other).await;
         append(&*one_store, &mut one, &pattern(2, 17 * MIB)).await;
         synced(&*one_store, &mut one).await;
         drop((one, other));
         // What the second has synced is as it was.
-        let mut last = taken_up(&other_form);
-        store.take_up(&mut last);
+        let mut last = resumed(&other_form);
+        store.resume(&mut last);
         append(&*store, &mut last, b"end").await;
         let stored = store.finish(last).await.expect("finish");
         let expected = [shared, pattern(3, 9 * MIB), b"end".to_vec()].concat();
@@ -50,26 +50,26 @@ pub(crate) async fn what_a_crash_finished_is_found(place: &Place) {
         let store = place.store().await;
         let mut partial = store.create().await.expect("create");
         append(&*store, &mut partial, &bytes).await;
-        let form = synced(&*store, &mut partial).await;
-        assert_eq!(store.finished(&taken_up(&form)).await.expect("ask"), None, "not yet");
+        let checkpoint = synced(&*store, &mut partial).await;
+        assert_eq!(store.finished(&resumed(&checkpoint)).await.expect("ask"), None, "not yet");
         let first = store.finish(partial).await.expect("finish");
 
         // Nothing was stored about that; another process does it again.
         let later = place.store().await;
-        let mut partial = taken_up(&form);
-        later.take_up(&mut partial);
-        let form = taken_up(&stored_form(&partial));
+        let mut partial = resumed(&checkpoint);
+        later.resume(&mut partial);
+        let checkpoint = resumed(&stored_checkpoint(&partial));
         let stored = match later.finish(partial).await {
             Ok(stored) => stored,
             Err(error) => {
                 assert_eq!(error.kind(), StorageErrorKind::NotFound, "{error}");
-                let found = later.finished(&form).await.expect("ask").expect("it is there");
+                let found = later.finished(&checkpoint).await.expect("ask").expect("it is there");
                 assert_eq!(found, first);
                 found
             }
         };
         assert_object(&*later, &stored, &bytes).await;
-        later.tidy(&form).await.expect("tidy");
+        later.tidy(&checkpoint).await.expect("tidy");
         assert_object(&*later, &stored, &bytes).await;
     }
 }
@@ -81,21 +81,21 @@ pub(crate) async fn nothing_is_left_behind(place: &Place) {
         for finishes in [true, false] {
             let mut partial = store.create().await.expect("create");
             let mut rest = bytes.as_slice();
-            let mut form = stored_form(&partial);
+            let mut checkpoint = stored_checkpoint(&partial);
             for size in sizes {
                 let (now, later) = rest.split_at(*size);
                 rest = later;
-                partial = taken_up(&form);
-                store.take_up(&mut partial);
+                partial = resumed(&checkpoint);
+                store.resume(&mut partial);
                 append(&*store, &mut partial, now).await;
-                form = synced(&*store, &mut partial).await;
+                checkpoint = synced(&*store, &mut partial).await;
             }
             if finishes {
                 drop(partial);
-                let mut partial = taken_up(&form);
-                store.take_up(&mut partial);
+                let mut partial = resumed(&checkpoint);
+                store.resume(&mut partial);
                 let stored = store.finish(partial).await.expect("finish");
-                store.tidy(&taken_up(&form)).await.expect("tidy");
+                store.tidy(&resumed(&checkpoint)).await.expect("tidy");
                 assert_object(&*store, &stored, &bytes).await;
             } else {
                 store.abort(partial).await.expect("abort");

@@ -21,8 +21,8 @@ pub(super) async fn synced(store: &dyn BlobStore, partial: &mut PartialObject) -
     serde_json::to_string(partial).expect("serialise")
 }
 
-pub(super) fn taken_up(form: &str) -> PartialObject {
-    serde_json::from_str(form).expect("deserialise")
+pub(super) fn resumed(checkpoint: &str) -> PartialObject {
+    serde_json::from_str(checkpoint).expect("deserialise")
 }
 
 async fn objects(store: &dyn BlobStore) -> Vec<String> {
@@ -52,7 +52,7 @@ pub(crate) async fn a_synced_form_goes_on_in_another_store(place: &Place) {
     // replaced by as many other bytes, and none.
     for sizes in [&[10, 0, 20, 30][..], &[6 * MIB, 1, 8 * MIB, 2 * MIB], &[MIB; 8]] {
         let bytes = pattern(9, sizes.iter().sum());
-        let mut form = {
+        let mut checkpoint = {
             let store = place.store().await;
             let mut partial = store.create().await.expect("create");
             synced(&*store, &mut partial).await
@@ -60,15 +60,15 @@ pub(crate) async fn a_synced_form_goes_on_in_another_store(place: &Place) {
         let mut rest = bytes.as_slice();
         for size in sizes {
             let store = place.store().await;
-            let mut partial = taken_up(&form);
+            let mut partial = resumed(&checkpoint);
             assert_eq!(partial.len as usize, bytes.len() - rest.len());
             let (now, later) = rest.split_at(*size);
             rest = later;
             append(&*store, &mut partial, now).await;
-            form = synced(&*store, &mut partial).await;
+            checkpoint = synced(&*store, &mut partial).await;
         }
         let store = place.store().await;
-        let stored = store.finish(taken_up(&form)).await.expect("finish");
+        let stored = store.finish(resumed(&checkpoint)).await.expect("finish");
         assert_object(&*store, &stored, &bytes).await;
     }
     // Several syncs in one process: the tail of three mebibytes stands, in length, for other bytes.
@@ -78,9 +78,9 @@ pub(crate) async fn a_synced_form_goes_on_in_another_store(place: &Place) {
     append(&*store, &mut partial, &bytes[..3 * MIB]).await;
     synced(&*store, &mut partial).await;
     append(&*store, &mut partial, &bytes[3 * MIB..11 * MIB]).await;
-    let form = synced(&*store, &mut partial).await;
+    let checkpoint = synced(&*store, &mut partial).await;
     drop(partial);
-    let mut partial = taken_up(&form);
+    let mut partial = resumed(&checkpoint);
     append(&*store, &mut partial, &bytes[11 * MIB..]).await;
     let stored = store.finish(partial).await.expect("finish");
     assert_object(&*store, &stored, &bytes).await;
@@ -99,13 +99,13 @@ pub(crate) async fn chunks_of_every_size(place: &Place) {
         for size in sizes {
             let (now, later) = rest.split_at(*size);
             rest = later;
-            store.take_up(&mut partial);
+            store.resume(&mut partial);
             for piece in now.chunks(700_001) {
                 append(&*store, &mut partial, piece).await;
             }
-            partial = taken_up(&synced(&*store, &mut partial).await);
+            partial = resumed(&synced(&*store, &mut partial).await);
         }
-        store.take_up(&mut partial);
+        store.resume(&mut partial);
         let stored = store.finish(partial).await.expect("finish");
         assert_object(&*store, &stored, &bytes).await;
     }
@@ -117,35 +117,35 @@ pub(crate) async fn what_was_not_synced_is_written_again(place: &Place) {
         let store = place.store().await;
         let mut partial = store.create().await.expect("create");
         append(&*store, &mut partial, &bytes[..first]).await;
-        let form = synced(&*store, &mut partial).await;
+        let checkpoint = synced(&*store, &mut partial).await;
         append(&*store, &mut partial, &pattern(2, lost)).await;
         drop(partial);
 
         let store = place.store().await;
-        let mut partial = taken_up(&form);
+        let mut partial = resumed(&checkpoint);
         append(&*store, &mut partial, &bytes[first..]).await;
         let stored = store.finish(partial).await.expect("finish");
         assert_object(&*store, &stored, &bytes).await;
     }
 }
 
-pub(crate) async fn two_that_take_up_one_form_keep_their_own_bytes(place: &Place) {
+pub(crate) async fn two_that_resume_one_checkpoint_keep_their_own_bytes(place: &Place) {
     for start in [0, 1000, 6 * MIB] {
         let shared = pattern(1, start);
         let (one_store, other_store) = (place.store().await, place.store().await);
         let mut partial = one_store.create().await.expect("create");
         append(&*one_store, &mut partial, &shared).await;
-        let form = synced(&*one_store, &mut partial).await;
+        let checkpoint = synced(&*one_store, &mut partial).await;
         drop(partial);
 
-        let (mut one, mut other) = (taken_up(&form), taken_up(&form));
+        let (mut one, mut other) = (resumed(&checkpoint), resumed(&checkpoint));
         append(&*one_store, &mut one, &pattern(2, 5000)).await;
         append(&*other_store, &mut other, &pattern(3, 5000)).await;
         let one_form = synced(&*one_store, &mut one).await;
         let other_form = synced(&*other_store, &mut other).await;
         drop((one, other));
-        let one = one_store.finish(taken_up(&one_form)).await;
-        let other = other_store.finish(taken_up(&other_form)).await;
+        let one = one_store.finish(resumed(&one_form)).await;
+        let other = other_store.finish(resumed(&other_form)).await;
         // Two that share parts of one multipart upload cannot both complete it, but whoever does
         // has what it wrote. Small ones share nothing, and both do.
         assert!(one.is_ok() || other.is_ok());
@@ -169,7 +169,7 @@ pub(crate) async fn a_stale_form_cannot_change_a_finished_object(place: &Place) 
         let stored = store.finish(partial).await.expect("finish");
 
         let late = place.store().await;
-        let mut partial = taken_up(&stale);
+        let mut partial = resumed(&stale);
         let appended = late.append(&mut partial, pattern(3, 5000).into()).await;
         if appended.is_ok()
             && let Ok(other) = late.finish(partial).await
@@ -177,7 +177,7 @@ pub(crate) async fn a_stale_form_cannot_change_a_finished_object(place: &Place) 
             assert_ne!(other.key, stored.key);
         }
         // Nor can throwing it away.
-        late.abort(taken_up(&stale)).await.expect("abort");
+        late.abort(resumed(&stale)).await.expect("abort");
         let expected = [pattern(1, start), pattern(2, 5000)].concat();
         assert_object(&*store, &stored, &expected).await;
     }
@@ -210,11 +210,11 @@ pub(crate) async fn abort_is_idempotent_and_final(place: &Place) {
     for size in [0, 10, 9 * MIB] {
         let mut partial = store.create().await.expect("create");
         append(&*store, &mut partial, &pattern(1, size)).await;
-        let form = synced(&*store, &mut partial).await;
+        let checkpoint = synced(&*store, &mut partial).await;
         store.abort(partial).await.expect("abort");
-        store.abort(taken_up(&form)).await.expect("abort again");
+        store.abort(resumed(&checkpoint)).await.expect("abort again");
         if size > 0 {
-            store.finish(taken_up(&form)).await.expect_err("it is gone");
+            store.finish(resumed(&checkpoint)).await.expect_err("it is gone");
         }
     }
     let untouched = store.create().await.expect("create");
@@ -263,7 +263,7 @@ pub(crate) async fn a_form_of_another_store_is_refused(place: &Place) {
         Place::Folder(_) => r#"{"key":"k","len":0,"state":"memory"}"#,
         _ => r#"{"key":"k","len":0,"state":{"folder":{"file":"k"}}}"#,
     };
-    let mut partial = taken_up(foreign);
+    let mut partial = resumed(foreign);
     let refused = store.append(&mut partial, Bytes::from_static(b"x")).await;
     assert_eq!(refused.expect_err("foreign").kind(), StorageErrorKind::Other);
 }
