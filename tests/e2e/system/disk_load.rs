@@ -90,10 +90,10 @@ impl Load {
 
     fn push(&self, repository: &str, tag: &str, notes: &Notes) -> Option<()> {
         let layer = layer(100 << 10);
-        let (config, media_type) = (config(&layer.tar), "application/vnd.oci.image");
-        let blobs = [(format!("{media_type}.config.v1+json"), config), {
-            (format!("{media_type}.layer.v1.tar"), layer.tar)
-        }];
+        let blobs = [
+            ("application/vnd.oci.image.config.v1+json", config(&layer.tar)),
+            ("application/vnd.oci.image.layer.v1.tar", layer.tar),
+        ];
         let mut described = Vec::new();
         for (media_type, content) in blobs {
             let digest = self.push_blob(repository, &content, notes)?;
@@ -170,12 +170,13 @@ impl Load {
     }
 
     /// Waits for the end of every task, starts the server again and looks for everything.
+    #[expect(clippy::print_stdout, reason = "the figures of the run")]
     pub(crate) fn judge(&self, server: &mut TestServer, notes: Notes) {
         let statuses = notes.statuses.into_inner().expect("no panic before");
         let manifests = notes.manifests.into_inner().expect("no panic before");
         let blobs = notes.blobs.into_inner().expect("no panic before");
         let subscriptions = notes.subscriptions.into_inner().expect("no panic before");
-        eprintln!(
+        println!(
             "{} blobs, {} manifests and {} subscriptions were acknowledged; statuses {statuses:?}",
             blobs.len(),
             manifests.len(),
