@@ -51,15 +51,15 @@ fn a_postgres_that_is_away_is_503_within_five_seconds() {
         vec![registry.push_blob("away/app", &source::random_bytes(1000)).expect("pushed")];
     for freeze in [false, true] {
         if freeze {
-            postgres.freeze()
+            postgres.freeze();
         } else {
-            postgres.stop()
+            postgres.stop();
         }
         all_are_told(&server);
         if freeze {
-            postgres.thaw()
+            postgres.thaw();
         } else {
-            postgres.resume()
+            postgres.resume();
         }
         wait_until("readiness", SOON, || {
             let answer = registry.request("GET", "/readyz").send().expect("an answer");
