@@ -105,6 +105,7 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
     if let Err(error) = crate::tasks::measure(&health.db).await {
         tracing::warn!(%error, "cannot count tasks");
     }
+    metrics::counter!(crate::metrics::LOG_LINES_LOST).absolute(crate::telemetry::lost_lines());
     let text = health.metrics.render();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

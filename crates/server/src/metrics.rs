@@ -21,6 +21,7 @@ pub(crate) const IN_FLIGHT: &str = "berth_http_requests_in_flight";
 pub(crate) const REFUSED: &str = "berth_refused_total";
 pub(crate) const BLOBS_DAMAGED: &str = "berth_blobs_damaged";
 pub(crate) const TASKS: &str = "berth_tasks";
+pub(crate) const LOG_LINES_LOST: &str = "berth_log_lines_lost_total";
 
 /// The recorder of this process; installed on first use.
 pub(crate) fn handle() -> PrometheusHandle {
@@ -80,6 +81,7 @@ fn install() -> PrometheusHandle {
         "tasks that ended because they made no progress until their deadline"
     );
     metrics::describe_counter!("berth_task_attempts_total", "attempts by how they ended");
+    metrics::describe_counter!(LOG_LINES_LOST, "lines of the log that could not be written");
     handle
 }
 

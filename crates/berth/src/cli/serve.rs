@@ -1,6 +1,6 @@
 //! `berth serve`: the server.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -56,7 +56,8 @@ pub(crate) struct ServeArgs {
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = load(args)?;
-    telemetry::init(&config.server).map_err(Failure::Usage)?;
+    let _last_lines =
+        telemetry::init(&config.server).map_err(|error| Failure::Usage(error.to_string()))?;
     runtime()?.block_on(serve(config))
 }
 
@@ -146,6 +147,5 @@ fn announce(server: &RunningServer, data_dir: &Path) {
         text.push_str(&format!("  clients trust     {authority}\n"));
     }
     text.push('\n');
-    // Nobody may be reading; that is no reason to stop.
-    drop(std::io::stderr().write_all(text.as_bytes()));
+    telemetry::say(&text);
 }
