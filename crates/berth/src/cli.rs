@@ -10,6 +10,7 @@ mod serve;
 mod settings;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -83,9 +84,14 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the command line speaks to people here")]
 fn print_error(message: &str) {
-    eprintln!("berth: {message}");
+    tell(&format!("berth: {message}"));
+}
+
+/// A line for people, on standard error. Nobody may be reading, or the line may not fit on the disk;
+/// neither is a reason to stop.
+pub(crate) fn tell(line: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
 }
 
 /// The runtime of commands that talk over the network.

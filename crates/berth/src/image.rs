@@ -1,20 +1,22 @@
-//! Images named on the command line: `oci:DIR[:TAG]`, or `[http(s)://]host/repository[:tag|@digest]`
+//! Images named on the command line: `oci:DIR[:NAME]`, or `[http(s)://]host/repository[:tag|@digest]`
 //! of a registry, which is brought into a temporary layout first.
 
 use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
-use berth_oci::client::{ClientConfig, Credentials, RegistryClient};
+use berth_oci::client::{ClientError, ClientErrorKind, RegistryClient};
 use berth_oci::{Descriptor, MAX_MANIFEST_BYTES, ManifestKind, ManifestView};
-use berth_types::{Hasher, Platform, Reference, Secret};
+use berth_types::{Hasher, Platform, Reference};
 use futures::StreamExt as _;
 use tempfile::TempDir;
 
-use crate::layout::{Layout, LayoutName};
+use crate::credentials::Keyring;
+use crate::layout::{Layout, LayoutName, tag_of};
 
 /// An image whose bytes are in a layout.
 pub(crate) struct LocalImage {
     pub(crate) layout: Layout,
+    /// The tag under which a registry may have it.
     pub(crate) tag: Option<String>,
     pub(crate) root: Descriptor,
     /// Removes the layout of an image that was pulled.
@@ -29,23 +31,32 @@ pub(crate) struct PlatformImage {
 }
 
 impl LocalImage {
-    /// Opens an image, pulling it when it is in a registry. Private registries are logged in to
-    /// with `BERTH_ACCESS_KEY_ID` and `BERTH_ACCESS_KEY_SECRET`.
+    /// Opens an image, pulling it when it is in a registry, with the credentials that the keyring
+    /// has for that registry's host.
     ///
     /// # Errors
     /// When there is no such image.
-    pub(crate) async fn open(name: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn open(name: &str, keyring: &Keyring) -> anyhow::Result<Self> {
         if name.starts_with("oci:") {
             let name = LayoutName::parse(name)?;
             let layout = Layout::open(&name.folder)?;
             let root = layout.resolve(name.tag.as_deref())?;
-            return Ok(Self { layout, tag: name.tag, root, _pulled: None });
+            let tag = name.tag.as_deref().map(tag_of);
+            return Ok(Self { layout, tag, root, _pulled: None });
         }
-        let (endpoint, repository, reference) = parse_reference(name)?;
-        let client = RegistryClient::new(client_config(&endpoint)?)?;
-        let image = Self::pull_documents(&client, &repository, &reference).await?;
+        let name = RegistryName::parse(name)?;
+        let login = keyring.login(&name.endpoint)?;
+        let client = RegistryClient::new(login.config)?;
+        let pulled = Self::pull(&client, &name).await;
+        pulled.map_err(
+            |error| if is_unauthorized(&error) { error.context(login.note) } else { error },
+        )
+    }
+
+    async fn pull(client: &RegistryClient, name: &RegistryName) -> anyhow::Result<Self> {
+        let image = Self::pull_documents(client, &name.repository, &name.reference).await?;
         for part in image.platforms()? {
-            pull_blobs(&client, &repository, &image.layout, &part.view).await?;
+            pull_blobs(client, &name.repository, &image.layout, &part.view).await?;
         }
         Ok(image)
     }
@@ -99,33 +110,57 @@ impl LocalImage {
     }
 }
 
-/// A reference taken apart: endpoint, repository, tag or digest.
-fn parse_reference(name: &str) -> anyhow::Result<(String, String, Reference)> {
-    let (scheme, rest) = match name.split_once("://") {
-        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
-        Some((scheme, _)) => bail!("`{name}`: scheme `{scheme}` is not http, https or oci"),
-        None => ("https", name),
-    };
-    let (host, path) = rest
-        .split_once('/')
-        .with_context(|| format!("`{name}` is not of the form host/repository[:tag|@digest]"))?;
-    let (repository, reference) = match (path.split_once('@'), path.rsplit_once(':')) {
-        (Some(parts), _) | (None, Some(parts)) => parts,
-        (None, None) => (path, "latest"),
-    };
-    Ok((format!("{scheme}://{host}"), repository.to_owned(), reference.parse()?))
+/// The registries among names of images, as `host[:port]`, each once.
+pub(crate) fn hosts<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::new();
+    for name in names {
+        let is_layout = name.starts_with("oci:");
+        if let Some(name) = RegistryName::parse(name).ok().filter(|_| !is_layout)
+            && !hosts.iter().any(|host| host == name.host())
+        {
+            hosts.push(name.host().to_owned());
+        }
+    }
+    hosts
 }
 
-fn client_config(endpoint: &str) -> anyhow::Result<ClientConfig> {
-    let mut config = ClientConfig::for_endpoint(endpoint)?;
-    // Whoever types an address here may contact it.
-    config.allow = vec!["0.0.0.0/0".parse()?, "::/0".parse()?];
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let pair = (variable("BERTH_ACCESS_KEY_ID"), variable("BERTH_ACCESS_KEY_SECRET"));
-    if let (Some(username), Some(password)) = pair {
-        config.credentials = Some(Credentials { username, password: Secret::new(password) });
+/// `[http(s)://]host/repository[:tag|@digest]` taken apart.
+struct RegistryName {
+    /// `http(s)://host[:port]`
+    endpoint: String,
+    repository: String,
+    reference: Reference,
+}
+
+impl RegistryName {
+    fn parse(name: &str) -> anyhow::Result<Self> {
+        let (scheme, rest) = match name.split_once("://") {
+            Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+            Some((scheme, _)) => bail!("`{name}`: scheme `{scheme}` is not http, https or oci"),
+            None => ("https", name),
+        };
+        let (host, path) = rest.split_once('/').with_context(|| {
+            format!("`{name}` is not of the form host/repository[:tag|@digest]")
+        })?;
+        let (path, digest) = match path.split_once('@') {
+            Some((path, digest)) => (path, Some(digest)),
+            None => (path, None),
+        };
+        // A tag beside a digest says nothing more.
+        let (repository, tag) = path.rsplit_once(':').unwrap_or((path, "latest"));
+        let (repository, reference) = (repository.to_owned(), digest.unwrap_or(tag).parse()?);
+        Ok(Self { endpoint: format!("{scheme}://{host}"), repository, reference })
     }
-    Ok(config)
+
+    /// `host[:port]`
+    fn host(&self) -> &str {
+        self.endpoint.split_once("://").map_or("", |(_, host)| host)
+    }
+}
+
+fn is_unauthorized(error: &anyhow::Error) -> bool {
+    let client = error.downcast_ref::<ClientError>();
+    client.is_some_and(|error| error.kind() == ClientErrorKind::Unauthorized)
 }
 
 async fn pull_blobs(
@@ -168,15 +203,25 @@ mod tests {
 
     #[test]
     fn references() {
-        let (endpoint, repository, reference) =
-            parse_reference("http://127.0.0.1:5000/ns/app:v1").expect("parses");
-        assert_eq!((endpoint.as_str(), repository.as_str()), ("http://127.0.0.1:5000", "ns/app"));
-        assert_eq!(reference.to_string(), "v1");
+        let parse = |text: &str| {
+            let name = RegistryName::parse(text).expect(text);
+            (name.host().to_owned(), name.endpoint, name.repository, name.reference.to_string())
+        };
+        let expect = |host: &str, scheme: &str, repository: &str, reference: &str| {
+            let endpoint = format!("{scheme}://{host}");
+            (host.to_owned(), endpoint, repository.to_owned(), reference.to_owned())
+        };
+        assert_eq!(
+            parse("http://127.0.0.1:5000/ns/app:v1"),
+            expect("127.0.0.1:5000", "http", "ns/app", "v1")
+        );
         let digest = format!("sha256:{}", "0".repeat(64));
-        let (endpoint, _, reference) =
-            parse_reference(&format!("quay.io/a/b@{digest}")).expect("parses");
-        assert_eq!((endpoint.as_str(), reference.to_string()), ("https://quay.io", digest));
-        assert!(parse_reference("ftp://a/b").is_err());
-        assert!(parse_reference("app").is_err());
+        for text in [format!("quay.io/a/b@{digest}"), format!("quay.io/a/b:v1@{digest}")] {
+            assert_eq!(parse(&text), expect("quay.io", "https", "a/b", &digest));
+        }
+        assert!(RegistryName::parse("ftp://a/b").is_err());
+        assert!(RegistryName::parse("app").is_err());
+        let names = ["oci:/a:b", "quay.io/a/b", "http://quay.io/c/d", "x:1/a"].map(str::to_owned);
+        assert_eq!(hosts(&names), ["quay.io", "x:1"]);
     }
 }

@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod compare;
+mod credentials;
 mod image;
 mod layout;
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use berth_types::Secret;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use super::{Failure, runtime};
 use crate::api::{ApiClient, parse_endpoint};
+use crate::credentials::{CredentialsFile, environment_pair, same_host, variable};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -36,17 +36,9 @@ pub(crate) struct CallArgs {
     parameters: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct CredentialsFile {
-    access_key_id: String,
-    access_key_secret: Secret,
-    endpoint: String,
-}
-
 /// Makes the call.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
-    let parameters = read_parameters(&args.parameters).map_err(Failure::Usage)?;
+    let parameters = read_parameters(&args.parameters)?;
     let client = api_client(args)?;
     let answer = runtime()?.block_on(client.send(&args.action, &parameters))?;
     let json: Option<Value> = serde_json::from_str(&answer.body).ok();
@@ -60,18 +52,18 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
 }
 
 /// Reads `--Name value` and `--Name=value`.
-fn read_parameters(words: &[String]) -> Result<Vec<(String, String)>, String> {
+fn read_parameters(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let mut parameters = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let name = word
-            .strip_prefix("--")
-            .filter(|name| !name.is_empty())
-            .ok_or_else(|| format!("`{word}`: parameters are written --Name value"))?;
+        let name = word.strip_prefix("--").filter(|name| !name.is_empty()).ok_or_else(|| {
+            Failure::Usage(format!("`{word}`: parameters are written --Name value"))
+        })?;
         let (name, value) = match name.split_once('=') {
             Some((name, value)) => (name, value.to_owned()),
             None => {
-                let value = words.next().ok_or_else(|| format!("--{name} has no value"))?;
+                let missing = || Failure::Usage(format!("--{name} has no value"));
+                let value = words.next().ok_or_else(missing)?;
                 (name, value.clone())
             }
         };
@@ -81,48 +73,62 @@ fn read_parameters(words: &[String]) -> Result<Vec<(String, String)>, String> {
 }
 
 fn api_client(args: &CallArgs) -> Result<ApiClient, Failure> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let file = match &args.credentials {
-        Some(path) => Some(read_credentials(path)?),
+        Some(path) => Some(CredentialsFile::read(path)?),
         None => None,
     };
-    let pair = match (variable("BERTH_ACCESS_KEY_ID"), variable("BERTH_ACCESS_KEY_SECRET")) {
-        (Some(id), Some(secret)) => Some((id, Secret::new(secret))),
-        (None, None) => None,
-        _ => {
-            return Err(Failure::Usage(
-                "set BERTH_ACCESS_KEY_ID and BERTH_ACCESS_KEY_SECRET together".to_owned(),
-            ));
-        }
-    };
+    let pair = environment_pair()?;
     let endpoint =
         args.endpoint.clone().or_else(|| file.as_ref().map(|file| file.endpoint.clone()));
-    let pair = pair.or_else(|| file.map(|file| (file.access_key_id, file.access_key_secret)));
-    match (endpoint, pair) {
-        (Some(endpoint), Some((access_key_id, access_key_secret))) => {
-            let endpoint = parse_endpoint(&endpoint).ok_or_else(|| {
-                Failure::Usage(format!("endpoint `{endpoint}` is not http(s)://host:port"))
-            })?;
-            let http = http_client(args.ca.as_deref())?;
-            Ok(ApiClient { http, endpoint, access_key_id, access_key_secret })
+    let Some(endpoint) = endpoint else { return Err(incomplete()) };
+    let endpoint = parse_endpoint(&endpoint).ok_or_else(|| {
+        Failure::Usage(format!("endpoint `{endpoint}` is not http(s)://host:port"))
+    })?;
+    let (access_key_id, access_key_secret) = match (pair, file) {
+        (Some(pair), _) => {
+            check_host(&endpoint, "BERTH_ACCESS_KEY_ID", variable("BERTH_ENDPOINT").as_deref())?;
+            pair
         }
-        _ => Err(Failure::Usage(
-            "set BERTH_ENDPOINT, BERTH_ACCESS_KEY_ID and BERTH_ACCESS_KEY_SECRET, or name a \
-             root-credentials.json with --credentials"
-                .to_owned(),
-        )),
+        (None, Some(file)) => {
+            // Who names both on the command line, or sets both, says that they belong together.
+            let inherited = variable("BERTH_CREDENTIALS").map(PathBuf::from) == args.credentials;
+            let typed = args.endpoint.is_some() && args.endpoint != variable("BERTH_ENDPOINT");
+            if inherited && typed {
+                check_host(&endpoint, "BERTH_CREDENTIALS", Some(&file.endpoint))?;
+            }
+            (file.access_key_id, file.access_key_secret)
+        }
+        (None, None) => return Err(incomplete()),
+    };
+    let http = http_client(args.ca.as_deref())?;
+    Ok(ApiClient { http, endpoint, access_key_id, access_key_secret })
+}
+
+fn incomplete() -> Failure {
+    Failure::Usage(
+        "set BERTH_ENDPOINT, BERTH_ACCESS_KEY_ID and BERTH_ACCESS_KEY_SECRET, or name a \
+         root-credentials.json with --credentials"
+            .to_owned(),
+    )
+}
+
+/// Credentials of the environment sign calls to the host that they are for, and to no other.
+fn check_host(endpoint: &Url, source: &str, given_for: Option<&str>) -> Result<(), Failure> {
+    match given_for.and_then(parse_endpoint) {
+        Some(given_for) if !same_host(&given_for, endpoint) => Err(Failure::Usage(format!(
+            "{source} is for {given_for}, not for {endpoint}; name the credentials of that one with \
+             --credentials"
+        ))),
+        _ => Ok(()),
     }
 }
 
-fn read_credentials(path: &Path) -> Result<CredentialsFile, Failure> {
-    let text = std::fs::read(path)
-        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Failure::Usage(format!("{} is not as expected: {error}", path.display())))
-}
-
 fn http_client(ca: Option<&Path>) -> Result<reqwest::Client, Failure> {
-    let mut builder = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
+    let mut builder = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        // A signature is for the host that it names.
+        .redirect(reqwest::redirect::Policy::none());
     if let Some(path) = ca {
         let pem = std::fs::read(path)
             .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
@@ -135,7 +141,18 @@ fn http_client(ca: Option<&Path>) -> Result<reqwest::Client, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::read_parameters;
+    use super::*;
+
+    #[test]
+    fn keys_of_the_environment_sign_for_their_host_alone() {
+        let endpoint = parse_endpoint("http://127.0.0.1:5000").expect("an endpoint");
+        for same in [None, Some("http://127.0.0.1:5000/"), Some("https://127.0.0.1:5000")] {
+            assert!(check_host(&endpoint, "x", same).is_ok(), "{same:?}");
+        }
+        for other in ["http://127.0.0.1:5001", "https://registry.example"] {
+            assert!(check_host(&endpoint, "x", Some(other)).is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn parameters() {
@@ -144,8 +161,8 @@ mod tests {
         };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
-            words(&["--RepoId", "crr-1", "--Tag=a=b", "--Text", "--x"]),
-            Ok(vec![pair("RepoId", "crr-1"), pair("Tag", "a=b"), pair("Text", "--x")])
+            words(&["--RepoId", "crr-1", "--Tag=a=b", "--Text", "--x"]).expect("parameters"),
+            vec![pair("RepoId", "crr-1"), pair("Tag", "a=b"), pair("Text", "--x")]
         );
         assert!(words(&["RepoId"]).is_err());
         assert!(words(&["--RepoId"]).is_err());

@@ -13,7 +13,7 @@ use berth_types::Digest;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Failure;
+use super::{Failure, tell};
 use crate::layout::{Layout, LayoutName};
 
 /// Converts an image in an OCI layout into an accelerated image.
@@ -22,11 +22,11 @@ pub(crate) struct ConvertArgs {
     /// Format of the accelerated image.
     #[arg(long, value_enum)]
     format: Format,
-    /// The source image, as `oci:DIR[:TAG]`.
-    #[arg(long, value_name = "oci:DIR[:TAG]")]
+    /// The source image, as `oci:DIR[:NAME]`, where NAME is a tag or a whole image name.
+    #[arg(long, value_name = "oci:DIR[:NAME]")]
     input: String,
-    /// Where the accelerated image goes, as `oci:DIR[:TAG]`.
-    #[arg(long, value_name = "oci:DIR[:TAG]")]
+    /// Where the accelerated image goes, as `oci:DIR[:NAME]`; never the source itself.
+    #[arg(long, value_name = "oci:DIR[:NAME]")]
     output: String,
     /// How blocks are compressed.
     #[arg(long, value_enum, default_value = "lz4")]
@@ -60,13 +60,22 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     let input = LayoutName::parse(&args.input)?;
     let output = LayoutName::parse(&args.output)?;
     let source = Layout::open(&input.folder)?;
+    if let Ok(target) = Layout::open(&output.folder)
+        && target.would_lose(output.tag.as_deref(), &source, input.tag.as_deref())?
+    {
+        return Err(Failure::Usage(format!(
+            "{} names the source image, whose name the accelerated image would take; write it to \
+             another name or folder",
+            args.output
+        )));
+    }
     let target = Layout::create(&output.folder)?;
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
     let (from, to) = (input.tag.as_deref(), output.tag.as_deref());
     let converted = convert_layout(&source, &target, from, to, options, threads)?;
-    say(&format!("{} {}", converted.root.media_type, converted.root.digest));
+    tell(&format!("{} {}", converted.root.media_type, converted.root.digest));
     Ok(())
 }
 
@@ -164,7 +173,7 @@ impl ImageStore for LayoutStore<'_> {
     }
 
     fn log(&self, line: String) {
-        self.bar.suspend(|| say(&line));
+        self.bar.suspend(|| tell(&line));
     }
 
     fn progress(&self, progress: Progress) {
@@ -177,10 +186,4 @@ impl ImageStore for LayoutStore<'_> {
 #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
 fn permanent(error: anyhow::Error) -> image::StoreError {
     StoreError::permanent(format!("{error:#}"))
-}
-
-/// What a person reads goes to stderr; results go to stdout.
-#[expect(clippy::print_stderr, reason = "the command's own messages")]
-fn say(line: &str) {
-    eprintln!("{line}");
 }

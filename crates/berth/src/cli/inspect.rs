@@ -10,21 +10,27 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Failure, runtime};
-use crate::image::LocalImage;
+use crate::credentials::RegistryArgs;
+use crate::image::{LocalImage, hosts};
 
 /// Explains an accelerated image or blob, as JSON: headers, layout and the file system in it.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// `oci:DIR[:TAG]`, `[http(s)://]host/repository[:tag|@digest]`, or the file of one blob.
+    /// `oci:DIR[:NAME]`, `[http(s)://]host/repository[:tag|@digest]`, or the file of one blob.
     #[arg(value_name = "IMAGE|FILE")]
     what: String,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// Explains.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let explained = match File::open(&args.what) {
         Ok(file) => blob(file)?,
-        Err(_) => image(&runtime()?.block_on(LocalImage::open(&args.what))?)?,
+        Err(_) => {
+            let keyring = args.registry.keyring(&hosts([&args.what]))?;
+            image(&runtime()?.block_on(LocalImage::open(&args.what, &keyring))?)?
+        }
     };
     let text = serde_json::to_string_pretty(&explained).context("the report")?;
     writeln!(std::io::stdout().lock(), "{text}").context("cannot write the report")?;

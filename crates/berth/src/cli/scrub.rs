@@ -34,8 +34,8 @@ pub(crate) struct ScrubArgs {
     json: bool,
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).ok_or_else(|| format!("`{text}` is not a size such as 512MiB"))
+fn size(text: &str) -> anyhow::Result<u64> {
+    parse_size(text).with_context(|| format!("`{text}` is not a size such as 512MiB"))
 }
 
 /// Scrubs and reports.

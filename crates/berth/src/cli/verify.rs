@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::{Failure, runtime};
 use crate::compare::{compare, pairs};
-use crate::image::LocalImage;
+use crate::credentials::RegistryArgs;
+use crate::image::{LocalImage, hosts};
 use crate::layout::Layout;
 
 /// Proves that an accelerated image holds the same tree, metadata and bytes as its source.
@@ -17,7 +18,7 @@ use crate::layout::Layout;
 /// Exit code 0 when it does, 1 when it differs or cannot be read.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The source image: `oci:DIR[:TAG]` or `[http(s)://]host/repository[:tag|@digest]`.
+    /// The source image: `oci:DIR[:NAME]` or `[http(s)://]host/repository[:tag|@digest]`.
     #[arg(long, value_name = "IMAGE")]
     source: String,
     /// The accelerated image, named in the same ways.
@@ -26,13 +27,16 @@ pub(crate) struct VerifyArgs {
     /// Prints the report as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// Compares and reports.
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
+    let keyring = args.registry.keyring(&hosts([&args.source, &args.target]))?;
     let (source, target) = runtime()?.block_on(async {
-        let source = LocalImage::open(&args.source).await?;
-        let target = LocalImage::open(&args.target).await?;
+        let source = LocalImage::open(&args.source, &keyring).await?;
+        let target = LocalImage::open(&args.target, &keyring).await?;
         Ok::<_, anyhow::Error>((source, target))
     })?;
     let mut equal = true;

@@ -52,7 +52,7 @@ impl RemoteBlob {
         Self { access: access.clone(), url, size, runtime: Handle::current() }
     }
 
-    async fn fetch(&self, first: u64, last: u64) -> Result<bytes::Bytes, String> {
+    async fn fetch(&self, first: u64, last: u64) -> anyhow::Result<bytes::Bytes> {
         let access = &self.access;
         let response = access
             .http
@@ -60,12 +60,11 @@ impl RemoteBlob {
             .basic_auth(&access.username, Some(&access.password))
             .header(RANGE, format!("bytes={first}-{last}"))
             .send()
-            .await
-            .map_err(|error| error.to_string())?;
+            .await?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(format!("{} answered {}", self.url, response.status()));
+            anyhow::bail!("{} answered {}", self.url, response.status());
         }
-        response.bytes().await.map_err(|error| error.to_string())
+        Ok(response.bytes().await?)
     }
 }
 

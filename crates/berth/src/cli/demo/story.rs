@@ -81,7 +81,10 @@ impl Stage {
         let credentials: Value = serde_json::from_slice(&text).context("root credentials")?;
         let field = |name: &str| credentials[name].as_str().unwrap_or_default().to_owned();
         let (id, secret) = (field("AccessKeyId"), field("AccessKeySecret"));
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         let endpoint = server.endpoint().to_owned();
         let mut config = ClientConfig::for_endpoint(&endpoint)?;
         config.allow = vec!["127.0.0.0/8".parse()?];
