@@ -56,4 +56,4 @@ pub use repository::{NewRepository, Repositories, RepositoryChanges};
 pub use review::GcConfig;
 pub use tag::{TagInfo, Tags};
 pub use upload::{Upload, Uploads};
-pub use visibility::RepoType;
+pub use visibility::{RepoType, UnknownRepoType};

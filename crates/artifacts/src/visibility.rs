@@ -26,14 +26,19 @@ impl fmt::Display for RepoType {
     }
 }
 
-impl FromStr for RepoType {
-    type Err = String;
+/// A text that is no [`RepoType`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither PUBLIC nor PRIVATE")]
+pub struct UnknownRepoType(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for RepoType {
+    type Err = UnknownRepoType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRepoType> {
         match text {
             "PUBLIC" => Ok(Self::Public),
             "PRIVATE" => Ok(Self::Private),
-            _ => Err(format!("`{text}` is neither PUBLIC nor PRIVATE")),
+            _ => Err(UnknownRepoType(text.to_owned())),
         }
     }
 }

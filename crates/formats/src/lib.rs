@@ -10,7 +10,6 @@
 //! [`overlaybd`] turns the result into layer blobs and reads them back.
 
 pub mod compression;
-pub mod error;
 pub mod ext4;
 mod fields;
 pub mod inspect;
@@ -21,5 +20,4 @@ pub mod tar;
 pub mod tree;
 pub mod verify;
 
-pub use error::FormatError;
 pub use read_at::ReadAt;

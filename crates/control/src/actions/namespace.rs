@@ -1,7 +1,9 @@
 //! Namespaces: create, get, list, update, delete.
 
 use async_trait::async_trait;
-use berth_artifacts::{Namespace, NamespaceChanges, NamespaceFilter, NewNamespace, RepoType};
+use berth_artifacts::{
+    Namespace, NamespaceChanges, NamespaceFilter, NewNamespace, RepoType, UnknownRepoType,
+};
 use berth_builder::Parameters as BuildParameters;
 use serde::{Deserialize, Deserializer};
 
@@ -51,7 +53,9 @@ fn repo_type_of(
         (None, Some(text)) => ("DefaultRepoType", text),
         (None, None) => return Ok(None),
     };
-    text.parse().map(Some).map_err(|reason: String| ApiError::invalid(parameter, reason))
+    text.parse()
+        .map(Some)
+        .map_err(|error: UnknownRepoType| ApiError::invalid(parameter, error.to_string()))
 }
 
 fn build_rule_of(configuration: &RepoConfiguration) -> Result<Option<String>, ApiError> {

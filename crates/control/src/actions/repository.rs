@@ -1,7 +1,9 @@
 //! Repositories: create, get, list, update, delete.
 
 use async_trait::async_trait;
-use berth_artifacts::{NewRepository, RepoType, Repository, RepositoryChanges, RepositoryFilter};
+use berth_artifacts::{
+    NewRepository, RepoType, Repository, RepositoryChanges, RepositoryFilter, UnknownRepoType,
+};
 
 use super::Done;
 use crate::control::Control;
@@ -39,7 +41,7 @@ response! { CreatedRepository {
 } }
 
 fn repo_type(text: &str) -> Result<RepoType, ApiError> {
-    text.parse().map_err(|reason: String| ApiError::invalid("RepoType", reason))
+    text.parse().map_err(|error: UnknownRepoType| ApiError::invalid("RepoType", error.to_string()))
 }
 
 /// The days of a parameter; `None` is for ever.

@@ -25,7 +25,7 @@ impl Image {
             self.tree.remove_unnamed(value);
         }
         let Some(found) = self.tree.get(node) else { return Ok(()) };
-        inode::check(found).map_err(|reason| self.unsupported(node, reason))?;
+        inode::check(found).map_err(|problem| self.unsupported(node, problem.to_string()))?;
         let current = self.allocations[node.0 as usize].xattr_block;
         self.allocations[node.0 as usize].value_blocks = 0;
         if found.metadata.xattrs.is_empty() && current == 0 {

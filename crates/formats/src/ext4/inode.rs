@@ -47,16 +47,25 @@ pub(super) fn dirent_type<F>(kind: &NodeKind<F>) -> u8 {
     }
 }
 
-/// Why ext4 cannot hold an inode, if it cannot.
-pub(super) fn check(node: &Node<Content>) -> Result<(), String> {
+/// Why ext4 cannot hold an inode.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InodeProblem {
+    #[error("device number {major}:{minor} is out of range")]
+    Device { major: u32, minor: u32 },
+    #[error("{0} hard links, more than the {LINK_MAX} of ext4")]
+    Links(u32),
+}
+
+/// Whether ext4 can hold an inode.
+pub(super) fn check(node: &Node<Content>) -> Result<(), InodeProblem> {
     if let NodeKind::CharDevice { major, minor } | NodeKind::BlockDevice { major, minor } =
         &node.kind
         && (*major > 0xfff || *minor > 0xf_ffff)
     {
-        return Err(format!("device number {major}:{minor} is out of range"));
+        return Err(InodeProblem::Device { major: *major, minor: *minor });
     }
     if node.links > LINK_MAX {
-        return Err(format!("{} hard links, more than the {LINK_MAX} of ext4", node.links));
+        return Err(InodeProblem::Links(node.links));
     }
     Ok(())
 }

@@ -10,9 +10,7 @@ use std::thread;
 use berth_types::Digest;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::layer::{
-    Amounts, FinishedLayer, IngestedLayer, Limits, Options, PlacedLayer, ReadLayer,
-};
+use super::layer::{FinishedLayer, IngestedLayer, Limits, Options, PlacedLayer, ReadLayer};
 use super::uuid::{Lineage, chain_ids};
 use super::{Cancel, OverlayError, OverlayErrorKind, Source, Spool};
 use super::{finish, ingest, place, place_read, skim};
@@ -42,12 +40,6 @@ pub trait ChainSource: Sync {
 
 /// Whom the conversion tells. Called from several threads.
 pub trait ChainObserver: Sync {
-    /// A layer was read.
-    fn ingested(&self, _index: usize, _amounts: &Amounts) {}
-
-    /// A layer has its place on the virtual disk.
-    fn placed(&self, _index: usize) {}
-
     /// A layer blob is done; never for cached layers.
     ///
     /// # Errors
@@ -218,7 +210,6 @@ fn coordinate(
                 }
                 Report::Finished | Report::Failed(_) => {}
             }
-            shared.conversion.observer.placed(next);
             next += 1;
         }
         if next == shared.jobs.len() {
@@ -272,7 +263,6 @@ impl Shared<'_> {
         };
         if job.cached {
             let layer = skim(source, &self.stop).map_err(failed)?;
-            self.conversion.observer.ingested(index, &layer.amounts);
             return Ok(Report::Skimmed(index, Box::new(layer)));
         }
         let spool = Spool::create(self.conversion.scratch).map_err(|error| failed(error.into()))?;
@@ -281,7 +271,6 @@ impl Shared<'_> {
         let lineage = Lineage::of(chain_id, parent);
         let layer =
             ingest(source, lineage, &self.conversion.options, spool, &self.stop).map_err(failed)?;
-        self.conversion.observer.ingested(index, &layer.read.amounts);
         Ok(Report::Ingested(index, Box::new(layer)))
     }
 

@@ -268,12 +268,20 @@ fn failure(kind: StorageErrorKind, action: &str, reason: &str) -> StorageError {
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(action: &str, body: &[u8]) -> Result<T, StorageError> {
-    document(body).map_err(|error| failure(StorageErrorKind::Other, action, &error))
+    document(body).map_err(|error| failure(StorageErrorKind::Other, action, &error.to_string()))
 }
 
-fn document<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, String> {
-    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
-    quick_xml::de::from_str(text).map_err(|error| error.to_string())
+/// Why an answer is no document of S3.
+#[derive(Debug, thiserror::Error)]
+enum DocumentError {
+    #[error(transparent)]
+    Text(#[from] std::str::Utf8Error),
+    #[error(transparent)]
+    Xml(#[from] quick_xml::DeError),
+}
+
+fn document<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, DocumentError> {
+    Ok(quick_xml::de::from_str(std::str::from_utf8(body)?)?)
 }
 
 #[cfg(test)]
