@@ -4,12 +4,14 @@
 //! Owns set-up and orchestration only. Must not depend on the product's crates, so that it builds
 //! within seconds whatever state they are in.
 //!
-//! Entry points: [`test::run`], [`check::run`], [`bench::run`], [`conformance::run`], [`stress::run`].
+//! Entry points: [`test::run`], [`check::run`], [`bench::run`], [`conformance::run`], [`stress::run`],
+//! [`fuzz::run`].
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks on the terminal")]
 
 mod bench;
 mod check;
 mod conformance;
+mod fuzz;
 mod services;
 mod setup;
 mod shell;
@@ -38,6 +40,8 @@ enum Task {
     Bench(bench::Bench),
     /// Tell the stories that have a duration for longer than the suite does.
     Stress(stress::Options),
+    /// Feed whatever reads foreign bytes with bytes that nobody would send.
+    Fuzz(fuzz::Options),
     /// Check the house rules: direction of dependencies, file length, crate heads.
     Check,
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Task::Conformance(options) => conformance::run(&options),
         Task::Bench(bench) => bench::run(&bench),
         Task::Stress(options) => stress::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Check => check::run(),
     };
     match outcome {

@@ -16,6 +16,8 @@ mod codes;
 mod control;
 mod dispatch;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod operation;
 mod operations;

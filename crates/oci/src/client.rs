@@ -11,6 +11,8 @@ mod config;
 mod dialer;
 mod error;
 mod file_body;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod manifests;
 mod push;
 mod rate;

@@ -8,6 +8,7 @@ mod ext4_large;
 mod ext4_random;
 mod ext4_reader;
 mod ext4_xattrs;
+mod fuzz_inputs;
 mod hazards;
 mod layers;
 mod overlaybd_convert;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod blobs;
+mod fuzz_inputs;
 mod manifests;
 mod pushes;
 mod rate_limits;
