@@ -74,6 +74,19 @@ impl Cache {
         }
     }
 
+    pub(crate) fn instance_of_id(&self, id: &str) -> Option<Arc<Instance>> {
+        match self.get(&key('d', "", id), self.stamp(Subject::Instances))? {
+            Row::Instance(instance) => Some(instance),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn put_instance_of_id(&self, stamp: Stamp, instance: &Arc<Instance>) {
+        let bytes = size_of::<Instance>() + 8 * 32;
+        let key = key('d', "", &instance.instance_id);
+        self.put(&key, stamp, Row::Instance(Arc::clone(instance)), bytes);
+    }
+
     pub(crate) fn put_instance(&self, name: &str, stamp: Stamp, instance: &Arc<Instance>) {
         let bytes = size_of::<Instance>() + 8 * 32;
         self.rows.put(&key('i', "", name), stamp, Row::Instance(Arc::clone(instance)), bytes);

@@ -29,9 +29,16 @@ impl Instances<'_> {
     /// # Errors
     /// `InstanceNotFound`.
     pub async fn find(&self, instance_id: &str) -> Result<Instance, ArtifactError> {
+        let cache = &self.0.cache;
+        if let Some(instance) = cache.instance_of_id(instance_id) {
+            return Ok(Instance::clone(&instance));
+        }
+        let stamp = cache.stamp(Subject::Instances);
         let mut session = self.0.db.read().await?;
         let found = instance::find(&mut session, instance_id).await?;
-        found.ok_or_else(|| ArtifactError::InstanceNotFound(instance_id.to_owned()))
+        let found = found.ok_or_else(|| ArtifactError::InstanceNotFound(instance_id.to_owned()))?;
+        cache.put_instance_of_id(stamp, &Arc::new(found.clone()));
+        Ok(found)
     }
 
     /// A page of the account's instances whose name contains `name`, and the number of all.

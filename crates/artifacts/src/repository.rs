@@ -143,6 +143,21 @@ impl Repositories<'_> {
         Ok(repository::list(&mut session, filter, page).await?)
     }
 
+    /// At most `limit` of the filter's repositories after a name (none: from the first), and the
+    /// number of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_after(
+        &self,
+        filter: &RepositoryFilter,
+        after: Option<&RepoName>,
+        limit: i64,
+    ) -> Result<(Vec<Repository>, i64), ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        Ok(repository::list_after(&mut session, filter, after, limit).await?)
+    }
+
     /// At most `limit` repositories after a name.
     ///
     /// # Errors

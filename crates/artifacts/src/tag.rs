@@ -78,6 +78,24 @@ impl Tags<'_> {
         Ok((rows.into_iter().map(TagInfo::from).collect(), total))
     }
 
+    /// At most `limit` tags, last pushed first, after the one that was pushed at that time under that
+    /// name (none: from the first), and the number of all tags.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn page_after(
+        &self,
+        repo_id: &str,
+        after: Option<(Millis, &str)>,
+        limit: i64,
+    ) -> Result<(Vec<TagInfo>, i64), ArtifactError> {
+        let mut session = self.0.db.read().await?;
+        let total = tag::count(&mut session, repo_id).await?;
+        let after = after.unwrap_or((Millis::MAX, ""));
+        let rows = tag::page_after(&mut session, repo_id, after, limit).await?;
+        Ok((rows.into_iter().map(TagInfo::from).collect(), total))
+    }
+
     /// # Errors
     /// `TagNotFound`.
     pub async fn get(&self, repo_id: &str, name: &Tag) -> Result<TagInfo, ArtifactError> {

@@ -1,7 +1,10 @@
 //! Build tasks as they are asked about.
 
+use std::sync::Arc;
+
+use berth_metadata::tables::artifact_build_task::BuildTaskRow;
 use berth_metadata::tables::{artifact_build_task, manifest, repository};
-use berth_metadata::{Page, Session};
+use berth_metadata::{Page, Session, Subject};
 use berth_tasks::{CancelOutcome, Enqueued, LogLine, NewTask, TASKS_CHANNEL, TaskStatus, ask};
 use berth_types::{Ctx, Digest, Millis, Tag, id};
 
@@ -152,8 +155,21 @@ impl Builder {
         instance_id: &str,
         task_id: &str,
     ) -> Result<BuildTaskView, BuildError> {
-        let mut session = self.db().read().await?;
-        find(&mut session, instance_id, task_id).await
+        let (memory, db) = (self.tasks(), self.db());
+        let stamp = memory.stamp(Subject::Task(task_id));
+        if let Some(row) = memory.get(task_id, stamp) {
+            if row.task.instance_id != instance_id {
+                return Err(not_found(task_id));
+            }
+            return view(BuildTaskRow::clone(&row));
+        }
+        let mut session = db.read().await?;
+        let row = artifact_build_task::find(&mut session, instance_id, task_id).await?;
+        let row = row.ok_or_else(|| not_found(task_id))?;
+        if db.is_sole_writer() {
+            memory.put(task_id, stamp, Arc::new(row.clone()), row.weight());
+        }
+        view(row)
     }
 
     /// A page of build tasks, newest first, and how many there are in all.

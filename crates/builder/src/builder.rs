@@ -1,9 +1,11 @@
 //! The service object.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_artifacts::Artifacts;
-use berth_metadata::Db;
+use berth_metadata::tables::artifact_build_task::BuildTaskRow;
+use berth_metadata::{Db, Memory};
 use berth_tasks::Handler;
 use berth_types::{Clock, Millis};
 
@@ -13,6 +15,9 @@ use crate::scratch::Scratch;
 
 /// The queue that build workers take their tasks from.
 pub(crate) const QUEUE: &str = "build";
+
+/// Bytes in which tasks are remembered.
+const TASKS_MEMORY: usize = 4 << 20;
 
 /// Rules, tasks and the work itself. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +29,8 @@ struct Inner {
     artifacts: Artifacts,
     db: Db,
     clock: Arc<dyn Clock>,
+    /// Tasks that were asked for, by id; used where this process is the database's only writer.
+    tasks: Memory<Arc<BuildTaskRow>>,
     config: BuildConfig,
     scratch: Scratch,
 }
@@ -40,7 +47,8 @@ impl Builder {
         config: BuildConfig,
     ) -> std::io::Result<Self> {
         let scratch = Scratch::open(&config.scratch)?;
-        Ok(Self { inner: Arc::new(Inner { artifacts, db, clock, config, scratch }) })
+        let tasks = Memory::new(db.clone(), TASKS_MEMORY, Duration::ZERO);
+        Ok(Self { inner: Arc::new(Inner { artifacts, db, clock, tasks, config, scratch }) })
     }
 
     /// The queue of the handlers.
@@ -58,6 +66,10 @@ impl Builder {
     /// For the rows of builds; those of what is stored are asked for at the artifacts.
     pub(crate) fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    pub(crate) fn tasks(&self) -> &Memory<Arc<BuildTaskRow>> {
+        &self.inner.tasks
     }
 
     pub(crate) fn config(&self) -> &BuildConfig {

@@ -27,10 +27,13 @@ pub(crate) fn numbered(name: &str, number: i64, size: i64) -> Result<Page, ApiEr
     Ok(Page::new(number, size.min(MAX_SIZE)))
 }
 
-/// A page of the operations that also know `MaxResults` and `NextToken`, which win.
+/// A page of the operations that also know `MaxResults` and `NextToken`, which win. A token names the
+/// last row of the page before it, so that the next page costs the same wherever it is, and rows that
+/// come and go meanwhile neither hide others nor show them twice.
 pub(crate) struct TokenPage {
     pub(crate) page: Page,
     by_token: bool,
+    after: Option<String>,
 }
 
 impl TokenPage {
@@ -43,7 +46,7 @@ impl TokenPage {
         next_token: Option<&str>,
     ) -> Result<Self, ApiError> {
         if max_results.is_none() && next_token.is_none() {
-            return Ok(Self { page: page(number, size)?, by_token: false });
+            return Ok(Self { page: page(number, size)?, by_token: false, after: None });
         }
         let results = max_results.unwrap_or(DEFAULT_SIZE);
         if results < 1 {
@@ -51,16 +54,34 @@ impl TokenPage {
             return Err(ApiError::invalid("MaxResults", reason));
         }
         let Some(token) = next_token else {
-            return Ok(Self { page: Page::new(1, results.min(MAX_SIZE)), by_token: true });
+            let page = Page::new(1, results.min(MAX_SIZE));
+            return Ok(Self { page, by_token: true, after: None });
         };
-        // A token keeps the size of the first page, so that pages neither overlap nor leave gaps.
-        let page = token
-            .split_once('-')
-            .and_then(|(number, size)| Some((number.parse().ok()?, size.parse().ok()?)))
+        // A token keeps the size of the first page.
+        let mut parts = token.splitn(3, '-');
+        let mut number = || parts.next()?.parse::<i64>().ok();
+        let page = number().zip(number());
+        let page = page
             .filter(|(number, size)| *number >= 1 && (1..=MAX_SIZE).contains(size))
             .map(|(number, size)| Page::new(number, size))
-            .ok_or_else(|| ApiError::invalid("NextToken", "it was not given by this operation"))?;
-        Ok(Self { page, by_token: true })
+            .ok_or_else(Self::not_given)?;
+        let after = parts.next().ok_or_else(Self::not_given)?.to_owned();
+        Ok(Self { page, by_token: true, after: Some(after) })
+    }
+
+    /// The error of a token that no answer of the operation had.
+    pub(crate) fn not_given() -> ApiError {
+        ApiError::invalid("NextToken", "it was not given by this operation")
+    }
+
+    /// Whether the caller walks by token: the page is then what comes after [`TokenPage::after`].
+    pub(crate) fn is_by_token(&self) -> bool {
+        self.by_token
+    }
+
+    /// The key of the last row of the page before; none on the first page.
+    pub(crate) fn after(&self) -> Option<&str> {
+        self.after.as_deref()
     }
 
     /// `MaxResults` of the answer.
@@ -68,11 +89,22 @@ impl TokenPage {
         self.by_token.then_some(self.page.size)
     }
 
-    /// `NextToken` of the answer; none on the last page.
-    pub(crate) fn next_token(&self, total: i64) -> Option<String> {
+    /// How many rows to ask for, to learn whether there are more than those of the page.
+    pub(crate) fn one_more(&self) -> i64 {
+        self.page.size.saturating_add(1)
+    }
+
+    /// Leaves the rows of the page, of as many as [`TokenPage::one_more`], and returns `NextToken` of
+    /// the answer: none on the last page.
+    pub(crate) fn cut<R>(&self, rows: &mut Vec<R>, key: impl Fn(&R) -> String) -> Option<String> {
         let Page { number, size } = self.page;
-        let more = self.by_token && number.saturating_mul(size) < total;
-        more.then(|| format!("{}-{size}", number.saturating_add(1)))
+        let shown = usize::try_from(size).unwrap_or(usize::MAX);
+        if !self.by_token || rows.len() <= shown {
+            return None;
+        }
+        rows.truncate(shown);
+        let last = key(rows.last()?);
+        Some(format!("{}-{size}-{last}", number.saturating_add(1)))
     }
 }
 
@@ -90,20 +122,28 @@ mod tests {
 
     #[test]
     fn tokens_walk_to_the_end() {
+        let all: Vec<i64> = (0..25).collect();
         let mut token = None;
-        let mut seen = 0;
-        loop {
+        let mut seen = Vec::new();
+        for number in 1.. {
             let walk = TokenPage::new(Some(9), None, Some(10), token.as_deref()).expect("page");
-            assert_eq!(walk.page.offset(), seen);
-            assert_eq!(walk.max_results(), Some(10));
-            seen += 10;
-            token = walk.next_token(25);
+            assert_eq!((walk.max_results(), walk.page.number), (Some(10), number));
+            let after = walk
+                .after()
+                .map_or(-1, |key| key.strip_prefix("a-").expect("key").parse().expect("number"));
+            let rows = all.iter().copied().filter(|row| *row > after);
+            let mut rows: Vec<i64> =
+                rows.take(usize::try_from(walk.one_more()).expect("size")).collect();
+            token = walk.cut(&mut rows, |row| format!("a-{row}"));
+            seen.extend(rows);
             if token.is_none() {
                 break;
             }
         }
-        assert_eq!(seen, 30);
-        for bad in ["", "x", "1", "0-10", "1-101", "1-0", "9999999999999999999999-1"] {
+        assert_eq!(seen, all);
+        for bad in
+            ["", "x", "1", "1-10", "0-10-a", "1-101-a", "1-0-a", "9999999999999999999999-1-a"]
+        {
             let refused = TokenPage::new(None, None, None, Some(bad)).err().expect("refused");
             assert_eq!(refused.code(), "InvalidNextToken", "{bad}");
         }

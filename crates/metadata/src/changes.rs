@@ -2,7 +2,7 @@
 
 use berth_types::{Digest, Tag};
 
-use crate::epochs::{EVERYTHING, Epochs, INSTANCES, Noun, REPOSITORIES, counter};
+use crate::epochs::{EVERYTHING, Epochs, INSTANCES, Noun, REPOSITORIES, TASKS, counter};
 
 /// What was changed. A transaction says so with [`crate::Session::touch`]; what it writes without
 /// saying so counts as [`Change::Everything`].
@@ -28,6 +28,12 @@ pub enum Change<'a> {
     BlobReviews,
     /// When the collector looks at manifests: of none, as it turned out.
     ManifestReviews,
+    /// A task, or what is stored beside it under the same id.
+    Task(&'a str),
+    /// Tasks, too many to name. So counts what is written to tasks without saying so.
+    Tasks,
+    /// Whose turn it is, which nobody remembers.
+    TaskTurns,
 }
 
 /// The tables whose rows are remembered, as bits.
@@ -39,6 +45,7 @@ mod table {
     pub(super) const MANIFEST: u8 = 16;
     pub(super) const LINK: u8 = 32;
     pub(super) const BLOB: u8 = 64;
+    pub(super) const TASK: u8 = 128;
 
     pub(super) fn bit(name: &str) -> u8 {
         match name {
@@ -49,6 +56,7 @@ mod table {
             "manifest" => MANIFEST,
             "repository_blob" => LINK,
             "blob" => BLOB,
+            "task" | "build_task" => TASK,
             _ => 0,
         }
     }
@@ -90,6 +98,7 @@ impl Changes {
             Change::Link(..) => table::LINK,
             Change::Blob(_) | Change::BlobReviews => table::BLOB,
             Change::ManifestReviews => table::MANIFEST,
+            Change::Task(_) | Change::Tasks | Change::TaskTurns => table::TASK,
         };
         match change {
             Change::Everything => self.counters.push(EVERYTHING),
@@ -112,7 +121,9 @@ impl Changes {
                 self.counters.push(counter(Noun::Link, repo_id, digest.as_str()));
             }
             Change::Blob(digest) => self.counters.push(counter(Noun::Blob, "", digest.as_str())),
-            Change::BlobReviews | Change::ManifestReviews => {}
+            Change::BlobReviews | Change::ManifestReviews | Change::TaskTurns => {}
+            Change::Task(id) => self.counters.push(counter(Noun::Task, "", id)),
+            Change::Tasks => self.counters.push(TASKS),
         }
     }
 
@@ -123,7 +134,11 @@ impl Changes {
 
     /// Whether something was written that no [`Change`] was announced for.
     pub(crate) fn is_unannounced(&self) -> bool {
-        self.written & !self.announced != 0
+        self.unannounced() & !table::TASK != 0
+    }
+
+    fn unannounced(&self) -> u8 {
+        self.written & !self.announced
     }
 
     /// Makes everybody forget what was changed.
@@ -133,6 +148,8 @@ impl Changes {
             #[cfg(test)]
             epochs.note_unannounced();
             epochs.raise(&[EVERYTHING]);
+        } else if self.unannounced() != 0 {
+            epochs.raise(&[TASKS]);
         }
         epochs.raise(&self.counters);
     }
@@ -182,9 +199,10 @@ mod tests {
             Subject::Manifest("r", &digest),
             Subject::Link("r", &digest),
             Subject::Tags("r"),
+            Subject::Task("t"),
         ];
         for (given, ended) in [
-            (Change::Everything, vec![0, 1, 2, 3, 4, 5, 6]),
+            (Change::Everything, vec![0, 1, 2, 3, 4, 5, 6, 7]),
             (Change::Instances, vec![0]),
             (Change::AccessKey("key"), vec![1]),
             (Change::AccessKey("other"), vec![]),
@@ -197,6 +215,10 @@ mod tests {
             (Change::Link("r", &digest), vec![5]),
             (Change::Blob(&digest), vec![5]),
             (Change::BlobReviews, vec![]),
+            (Change::Task("t"), vec![7]),
+            (Change::Task("other"), vec![]),
+            (Change::Tasks, vec![7]),
+            (Change::TaskTurns, vec![]),
         ] {
             let before = subjects.map(|subject| epochs.stamp(subject));
             change(given);
@@ -217,6 +239,12 @@ mod tests {
         assert!(changes.is_unannounced());
         changes.publish(&epochs);
         assert_ne!(epochs.stamp(Subject::Instances), before);
+        let before = (epochs.stamp(Subject::Instances), epochs.stamp(Subject::Task("t")));
+        let mut changes = Changes::default();
+        changes.note("DELETE FROM build_task WHERE created_at < $1");
+        changes.publish(&epochs);
+        assert_eq!(epochs.stamp(Subject::Instances), before.0);
+        assert_ne!(epochs.stamp(Subject::Task("t")), before.1);
         let mut changes = Changes::default();
         changes.note("DELETE FROM tag WHERE repo_id = $1");
         changes.touch(Change::Contents("r"));

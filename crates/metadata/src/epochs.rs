@@ -28,6 +28,8 @@ pub enum Subject<'a> {
     Manifest(&'a str, &'a Digest),
     /// Whether a repository may serve a blob, and the blob's row.
     Link(&'a str, &'a Digest),
+    /// The row of a task, and what is stored beside it under the same id.
+    Task(&'a str),
 }
 
 const COUNTERS: u64 = 8192;
@@ -35,7 +37,8 @@ const COUNTERS: u64 = 8192;
 pub(crate) const EVERYTHING: usize = 0;
 pub(crate) const INSTANCES: usize = 1;
 pub(crate) const REPOSITORIES: usize = 2;
-const FIRST_SHARED: u64 = 3;
+pub(crate) const TASKS: usize = 3;
+const FIRST_SHARED: u64 = 4;
 
 /// Distinguishes the nouns under which one id is counted.
 #[derive(Hash, Clone, Copy)]
@@ -47,6 +50,7 @@ pub(crate) enum Noun {
     Manifest,
     Link,
     Blob,
+    Task,
 }
 
 pub(crate) fn counter(noun: Noun, owner: &str, name: &str) -> usize {
@@ -115,6 +119,7 @@ impl Epochs {
                 counter(Noun::Link, repo_id, digest.as_str()),
                 counter(Noun::Blob, "", digest.as_str()),
             ]),
+            Subject::Task(id) => sum(&[EVERYTHING, TASKS, counter(Noun::Task, "", id)]),
         }
     }
 

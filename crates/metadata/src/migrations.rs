@@ -28,6 +28,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0003_queue.sql"),
     ),
     (
+        4,
+        "counted_lists",
+        include_str!("../../../migrations/sqlite/0004_counted_lists.sql"),
+        include_str!("../../../migrations/postgres/0004_counted_lists.sql"),
+    ),
+    (
         6,
         "subscription",
         include_str!("../../../migrations/sqlite/0006_subscription.sql"),

@@ -14,6 +14,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("gc_audit", tables::gc_audit::STATEMENTS),
     ("converted_layer", tables::converted_layer::STATEMENTS),
     ("instance", tables::instance::STATEMENTS),
+    ("list_count", tables::list_count::STATEMENTS),
     ("lookup", tables::lookup::STATEMENTS),
     ("maintenance_task", tables::maintenance_task::STATEMENTS),
     ("manifest", tables::manifest::STATEMENTS),

@@ -4,9 +4,11 @@ mod away;
 mod commits;
 mod full;
 mod images;
+mod lists;
 mod lookups;
 mod names;
 mod places;
+mod plans;
 mod schema;
 mod sessions;
 mod tasks;
@@ -19,7 +21,7 @@ macro_rules! suite {
     };
     (@place $place:ident, $make:expr, $($case:ident::$test:ident;)*) => {
         mod $place {
-            use super::{commits, images, lookups, names, places, schema, sessions, tasks, transactions};
+            use super::{commits, images, lists, lookups, names, places, plans, schema, sessions, tasks, transactions};
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
@@ -49,8 +51,13 @@ suite! {
     commits::a_dropped_commit_is_announced_all_the_same;
     commits::what_was_rolled_back_is_not_announced;
     commits::a_relaxed_commit_waits_for_no_disk;
+    lists::builds_are_listed_and_counted_by_every_filter;
+    lists::every_list_counts_what_it_shows;
+    lists::tags_are_listed_last_moved_first_from_any_place;
+    plans::a_page_reads_an_index_and_its_own_rows;
     lookups::one_statement_finds_repository_and_content;
     tasks::a_status_is_the_same_in_statements_and_in_code;
+    tasks::a_remembered_build_is_forgotten_when_it_changes;
     names::accounts_and_keys;
     names::instances;
     names::namespaces;

@@ -17,6 +17,7 @@ pub mod gc;
 pub mod gc_audit;
 pub mod instance;
 pub mod instance_usage;
+pub mod list_count;
 pub mod lookup;
 pub mod maintenance_task;
 pub mod manifest;

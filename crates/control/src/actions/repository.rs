@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use berth_artifacts::{
     NewRepository, RepoType, Repository, RepositoryChanges, RepositoryFilter, UnknownRepoType,
 };
+use berth_types::RepoName;
 
 use super::Done;
 use crate::control::Control;
@@ -244,10 +245,18 @@ impl Action for ListRepository {
             name_contains: self.repo_name.unwrap_or_default(),
             status: if status == "ALL" { String::new() } else { status },
         };
-        let (rows, total) = control.artifacts().repositories().list(&filter, walk.page).await?;
+        let repositories = control.artifacts().repositories();
+        let (mut rows, total) = if walk.is_by_token() {
+            let after = walk.after().map(str::parse::<RepoName>).transpose();
+            let after = after.map_err(|_| TokenPage::not_given())?;
+            repositories.list_after(&filter, after.as_ref(), walk.one_more()).await?
+        } else {
+            repositories.list(&filter, walk.page).await?
+        };
+        let next_token = walk.cut(&mut rows, |row| format!("{}/{}", row.namespace_name, row.name));
         Ok(RepositoryList {
             max_results: walk.max_results(),
-            next_token: walk.next_token(total),
+            next_token,
             page_no: walk.page.number,
             page_size: walk.page.size,
             repositories: rows.into_iter().map(row).collect(),

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use berth_artifacts::TagInfo;
-use berth_types::Tag;
+use berth_types::{Millis, Tag};
 
 use super::Done;
 use crate::codes;
@@ -76,16 +76,29 @@ impl Action for ListRepoTag {
             self.next_token.as_deref(),
         )?;
         let repo_id = &call.target.repository()?.repo_id;
-        let (rows, total) = control.artifacts().tags().page(repo_id, walk.page).await?;
+        let tags = control.artifacts().tags();
+        let (mut rows, total) = if walk.is_by_token() {
+            let after = walk.after().map(read_key).transpose()?;
+            tags.page_after(repo_id, after, walk.one_more()).await?
+        } else {
+            tags.page(repo_id, walk.page).await?
+        };
+        let next_token = walk.cut(&mut rows, |row| format!("{}.{}", row.updated, row.tag));
         Ok(TagList {
             images: rows.iter().map(row).collect(),
             max_results: walk.max_results(),
-            next_token: walk.next_token(total),
+            next_token,
             page_no: walk.page.number,
             page_size: walk.page.size,
             total_count: total.to_string(),
         })
     }
+}
+
+/// When a tag was moved last, and its name.
+fn read_key(key: &str) -> Result<(Millis, &str), ApiError> {
+    let (moved, name) = key.split_once('.').ok_or_else(TokenPage::not_given)?;
+    Ok((moved.parse().map_err(|_| TokenPage::not_given())?, name))
 }
 
 fn row(info: &TagInfo) -> TagRow {

@@ -5,3 +5,4 @@ mod api;
 mod contract;
 mod fixture;
 mod protocol;
+mod walks;

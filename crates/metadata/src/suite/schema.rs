@@ -147,6 +147,9 @@ fn every_statement_is_listed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tables");
     for entry in std::fs::read_dir(folder).expect("the folder of modules") {
         let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
         let source = std::fs::read_to_string(&path).expect("a module");
         let module = path.file_stem().and_then(|stem| stem.to_str()).expect("a module name");
         // A public text is a name that others use, not a statement.

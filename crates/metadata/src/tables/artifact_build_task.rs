@@ -3,46 +3,95 @@
 
 use berth_types::{Digest, Millis};
 
-use super::task::{TaskStatus, status_of};
-use crate::{DbError, Page, Row, Session, args};
+use super::list_count::{self, List};
+use super::task::TaskStatus;
+use crate::page::page_keys;
+use crate::{Change, DbError, Page, Row, Session, Value, args};
 
-pub const STATEMENTS: &[&str] = &[INSERT, FIND, LIST, COUNT, SET_TARGET, SET_PRIORITY];
-
-macro_rules! selected {
-    () => {
+macro_rules! row {
+    ($($rest:tt)*) => {
         concat!(
-            "WHERE b.instance_id = $1 AND ($2 = '' OR b.repo_id = $2) \
-             AND ($3 = '' OR b.source_tag = $3) AND ($4 = '' OR ",
-            status_of!(),
-            " = $4)"
+            "SELECT b.*, t.state, t.attempt, t.progress, t.error, t.started_at, t.finished_at FROM ",
+            $($rest)*
         )
     };
 }
 
-macro_rules! joined {
-    ($($rest:tt)*) => {
+/// $1 is the instance, the filters begin at $4.
+macro_rules! page {
+    ($condition:literal, $order:literal) => {
         concat!(
-            "SELECT b.*, t.state, t.attempt, t.progress, t.error, t.started_at, t.finished_at \
-             FROM build_task b JOIN task t ON t.task_id = b.task_id ",
-            $($rest)*
+            page_keys!("task_id", "build_task", $condition, $order),
+            row!(
+                "page p JOIN build_task b ON b.task_id = p.task_id \
+                 JOIN task t ON t.task_id = p.task_id ORDER BY b.created_at DESC, b.task_id DESC"
+            )
         )
+    };
+}
+macro_rules! newest {
+    ($condition:literal) => {
+        page!($condition, "created_at DESC, task_id DESC")
+    };
+}
+macro_rules! oldest {
+    ($condition:literal) => {
+        page!($condition, "created_at, task_id")
     };
 }
 
 const INSERT: &str = "INSERT INTO build_task (task_id, instance_id, repo_id, build_type, rule_id, \
     parameters, priority, source_tag, source_digest, source_size, source_layer_count, target_tag, \
     created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-const FIND: &str = joined!("WHERE b.instance_id = $1 AND b.task_id = $2");
-const LIST: &str =
-    joined!(selected!(), " ORDER BY b.created_at DESC, b.task_id DESC LIMIT $5 OFFSET $6");
-const COUNT: &str = concat!(
-    "SELECT COUNT(*) AS total FROM build_task b JOIN task t ON t.task_id = b.task_id ",
-    selected!()
+const FIND: &str = row!(
+    "build_task b JOIN task t ON t.task_id = b.task_id WHERE b.instance_id = $1 AND b.task_id = $2"
 );
+const ALL: &str = newest!("instance_id = $1");
+const ALL_FROM_END: &str = oldest!("instance_id = $1");
+const REPO: &str = newest!("instance_id = $1 AND repo_id = $4");
+const REPO_FROM_END: &str = oldest!("instance_id = $1 AND repo_id = $4");
+const TAG: &str = newest!("instance_id = $1 AND source_tag = $4");
+const TAG_FROM_END: &str = oldest!("instance_id = $1 AND source_tag = $4");
+const REPO_TAG: &str = newest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5");
+const REPO_TAG_FROM_END: &str = oldest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5");
+const STATUS: &str = newest!("instance_id = $1 AND listed_status = $4");
+const STATUS_FROM_END: &str = oldest!("instance_id = $1 AND listed_status = $4");
+const REPO_STATUS: &str = newest!("instance_id = $1 AND repo_id = $4 AND listed_status = $5");
+const REPO_STATUS_FROM_END: &str =
+    oldest!("instance_id = $1 AND repo_id = $4 AND listed_status = $5");
+const TAG_STATUS: &str = newest!("instance_id = $1 AND source_tag = $4 AND listed_status = $5");
+const TAG_STATUS_FROM_END: &str =
+    oldest!("instance_id = $1 AND source_tag = $4 AND listed_status = $5");
+const REPO_TAG_STATUS: &str =
+    newest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5 AND listed_status = $6");
+const REPO_TAG_STATUS_FROM_END: &str =
+    oldest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5 AND listed_status = $6");
 const SET_TARGET: &str = "UPDATE build_task SET target_digest = $2, target_size = $3, \
     target_layer_count = $4 WHERE task_id = $1";
 
 const SET_PRIORITY: &str = "UPDATE build_task SET priority = $2 WHERE task_id = $1";
+pub const STATEMENTS: &[&str] = &[
+    INSERT,
+    FIND,
+    SET_TARGET,
+    SET_PRIORITY,
+    ALL,
+    ALL_FROM_END,
+    REPO,
+    REPO_FROM_END,
+    TAG,
+    TAG_FROM_END,
+    REPO_TAG,
+    REPO_TAG_FROM_END,
+    STATUS,
+    STATUS_FROM_END,
+    REPO_STATUS,
+    REPO_STATUS_FROM_END,
+    TAG_STATUS,
+    TAG_STATUS_FROM_END,
+    REPO_TAG_STATUS,
+    REPO_TAG_STATUS_FROM_END,
+];
 
 /// What is stored when a build is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +126,20 @@ pub struct BuildTaskRow {
     pub finished_at: Option<Millis>,
 }
 
+impl BuildTaskRow {
+    /// About how many bytes it takes in memory.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.task.parameters, &self.task.source_tag, &self.task.target_tag];
+        let long = texts.iter().map(|text| text.len()).sum::<usize>();
+        // The others are ids, digests and words.
+        size_of::<Self>()
+            + long
+            + self.progress.len()
+            + self.error.as_ref().map_or(0, String::len)
+            + 400
+    }
+}
+
 /// Which builds to list; empty texts and `None` select everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -91,6 +154,7 @@ pub struct Filter {
 /// # Errors
 /// [`DbError`] when the database fails.
 pub async fn insert(session: &mut Session, task: &BuildTask) -> Result<(), DbError> {
+    session.touch(Change::Task(&task.task_id));
     let values = args![
         &task.task_id,
         &task.instance_id,
@@ -132,12 +196,27 @@ pub async fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<(Vec<BuildTaskRow>, i64), DbError> {
-    let status = filter.status.map_or("", TaskStatus::as_filter);
-    let filters = || args![instance_id, &filter.repo_id, &filter.source_tag, status];
-    let mut values = filters();
-    values.extend(args![page.size, page.offset()]);
-    let rows = session.fetch_all(LIST, values).await?;
-    let total = session.fetch_one(COUNT, filters()).await?.int("total")?;
+    let Filter { repo_id, source_tag, status } = filter;
+    let status = status.map_or("", TaskStatus::as_filter);
+    let owner = format!("{instance_id} {repo_id} {source_tag}");
+    let total = list_count::total(session, List::ArtifactBuildTask, &owner, status).await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let statement =
+        reach.pick(match (!repo_id.is_empty(), !source_tag.is_empty(), !status.is_empty()) {
+            (false, false, false) => [ALL, ALL_FROM_END],
+            (true, false, false) => [REPO, REPO_FROM_END],
+            (false, true, false) => [TAG, TAG_FROM_END],
+            (true, true, false) => [REPO_TAG, REPO_TAG_FROM_END],
+            (false, false, true) => [STATUS, STATUS_FROM_END],
+            (true, false, true) => [REPO_STATUS, REPO_STATUS_FROM_END],
+            (false, true, true) => [TAG_STATUS, TAG_STATUS_FROM_END],
+            (true, true, true) => [REPO_TAG_STATUS, REPO_TAG_STATUS_FROM_END],
+        });
+    let mut values = args![instance_id, reach.limit, reach.offset];
+    let filters =
+        [repo_id.as_str(), source_tag, status].into_iter().filter(|text| !text.is_empty());
+    values.extend(filters.map(Value::from));
+    let rows = session.fetch_all(statement, values).await?;
     let rows = rows.iter().map(read).collect::<Result<_, _>>()?;
     Ok((rows, total))
 }
@@ -153,6 +232,7 @@ pub async fn set_target(
     size: i64,
     layer_count: i64,
 ) -> Result<(), DbError> {
+    session.touch(Change::Task(task_id));
     session.execute(SET_TARGET, args![task_id, digest, size, layer_count]).await.map(drop)
 }
 
@@ -165,6 +245,7 @@ pub async fn set_priority(
     task_id: &str,
     priority: i64,
 ) -> Result<(), DbError> {
+    session.touch(Change::Task(task_id));
     session.execute(SET_PRIORITY, args![task_id, priority]).await.map(drop)
 }
 

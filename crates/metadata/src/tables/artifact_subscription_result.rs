@@ -2,6 +2,8 @@
 
 use berth_types::{Digest, Millis, Tag};
 
+use super::list_count::{self, List};
+use crate::page::page_keys;
 use crate::{DbError, Page, Row, Session, args};
 
 /// One selected tag. Status is PENDING, RUNNING or COMPLETED; result is SUCCESS or FAILED.
@@ -29,12 +31,21 @@ pub struct Outcome {
     pub digest: Option<Digest>,
 }
 
+macro_rules! page {
+    ($order:literal) => {
+        concat!(
+            page_keys!("tag", "subscription_result", "task_id = $1", $order),
+            "SELECT r.* FROM page p JOIN subscription_result r \
+             ON r.task_id = $1 AND r.tag = p.tag ORDER BY r.position, r.tag"
+        )
+    };
+}
+
 const INSERT: &str = "INSERT INTO subscription_result (task_id, tag, position, status) \
     VALUES ($1, $2, $3, 'PENDING') ON CONFLICT (task_id, tag) DO NOTHING";
-const ALL: &str = "SELECT * FROM subscription_result WHERE task_id = $1 ORDER BY position";
-const PAGE: &str = "SELECT * FROM subscription_result WHERE task_id = $1 ORDER BY position \
-    LIMIT $2 OFFSET $3";
-const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_result WHERE task_id = $1";
+const ALL: &str = "SELECT * FROM subscription_result WHERE task_id = $1 ORDER BY position, tag";
+const PAGE: &str = page!("position, tag");
+const PAGE_FROM_END: &str = page!("position DESC, tag DESC");
 const START: &str = "UPDATE subscription_result SET status = 'RUNNING', \
     started_at = COALESCE(started_at, $3) \
     WHERE task_id = $1 AND tag = $2 AND status <> 'COMPLETED'";
@@ -49,7 +60,7 @@ const END_UNFINISHED: &str = "UPDATE subscription_result SET status = 'COMPLETED
 
 /// Every statement of this file.
 pub const STATEMENTS: &[&str] =
-    &[INSERT, ALL, PAGE, COUNT, START, COMPLETE, POSTPONE, END_UNFINISHED];
+    &[INSERT, ALL, PAGE, PAGE_FROM_END, START, COMPLETE, POSTPONE, END_UNFINISHED];
 
 /// Adds a selected tag as PENDING; nothing happens when it is there.
 pub async fn insert(
@@ -72,8 +83,10 @@ pub async fn page(
     task_id: &str,
     page: Page,
 ) -> Result<(Vec<SubscriptionResult>, i64), DbError> {
-    let total = session.fetch_one(COUNT, args![task_id]).await?.int("total")?;
-    let rows = session.fetch_all(PAGE, args![task_id, page.limit(), page.offset()]).await?;
+    let total = list_count::total(session, List::ArtifactSubscriptionResult, task_id, "").await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let statement = reach.pick([PAGE, PAGE_FROM_END]);
+    let rows = session.fetch_all(statement, args![task_id, reach.limit, reach.offset]).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 

@@ -2,6 +2,8 @@
 
 use berth_types::Millis;
 
+use super::list_count::{self, List};
+use crate::page::page_keys;
 use crate::{DbError, Page, Row, Session, args};
 
 /// A subscription rule as stored.
@@ -30,6 +32,16 @@ pub struct SubscriptionRule {
     pub modified_at: Millis,
 }
 
+macro_rules! page {
+    ($order:literal) => {
+        concat!(
+            page_keys!("rule_id", "subscription_rule", "instance_id = $1", $order),
+            "SELECT r.* FROM page p JOIN subscription_rule r ON r.rule_id = p.rule_id \
+             ORDER BY r.created_at DESC, r.rule_id DESC"
+        )
+    };
+}
+
 const INSERT: &str = "INSERT INTO subscription_rule (rule_id, instance_id, namespace_name, \
     repo_name, source_provider, source_domain, source_namespace_name, source_repo_name, \
     platforms, tag_regexp, tag_count, override_tags, accelerate, created_at, modified_at, \
@@ -37,11 +49,10 @@ const INSERT: &str = "INSERT INTO subscription_rule (rule_id, instance_id, names
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 const FIND: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
 const FIND_BY_ID: &str = "SELECT * FROM subscription_rule WHERE rule_id = $1";
-const LIST: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 \
-    ORDER BY created_at DESC, rule_id DESC LIMIT $2 OFFSET $3";
+const LIST: &str = page!("created_at DESC, rule_id DESC");
+const LIST_FROM_END: &str = page!("created_at, rule_id");
 const OF_TARGET: &str = "SELECT * FROM subscription_rule WHERE instance_id = $1 \
     AND namespace_name = $2 AND repo_name = $3 ORDER BY created_at DESC, rule_id DESC LIMIT $4";
-const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_rule WHERE instance_id = $1";
 const UPDATE: &str = "UPDATE subscription_rule SET namespace_name = $3, repo_name = $4, \
     source_provider = $5, source_domain = $6, source_namespace_name = $7, source_repo_name = $8, \
     platforms = $9, tag_regexp = $10, tag_count = $11, override_tags = $12, accelerate = $13, \
@@ -49,7 +60,8 @@ const UPDATE: &str = "UPDATE subscription_rule SET namespace_name = $3, repo_nam
 const DELETE: &str = "DELETE FROM subscription_rule WHERE instance_id = $1 AND rule_id = $2";
 
 /// Every statement of this file.
-pub const STATEMENTS: &[&str] = &[INSERT, FIND, FIND_BY_ID, LIST, OF_TARGET, COUNT, UPDATE, DELETE];
+pub const STATEMENTS: &[&str] =
+    &[INSERT, FIND, FIND_BY_ID, LIST, LIST_FROM_END, OF_TARGET, UPDATE, DELETE];
 
 pub async fn insert(session: &mut Session, rule: &SubscriptionRule) -> Result<(), DbError> {
     let values = args![
@@ -98,9 +110,10 @@ pub async fn list(
     instance_id: &str,
     page: Page,
 ) -> Result<(Vec<SubscriptionRule>, i64), DbError> {
-    let total = session.fetch_one(COUNT, args![instance_id]).await?.int("total")?;
-    let values = args![instance_id, page.limit(), page.offset()];
-    let rows = session.fetch_all(LIST, values).await?;
+    let total = list_count::total(session, List::ArtifactSubscriptionRule, instance_id, "").await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let values = args![instance_id, reach.limit, reach.offset];
+    let rows = session.fetch_all(reach.pick([LIST, LIST_FROM_END]), values).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 

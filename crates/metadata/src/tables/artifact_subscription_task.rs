@@ -3,7 +3,9 @@
 
 use berth_types::Millis;
 
+use super::list_count::{self, List};
 use super::task::TaskStatus;
+use crate::page::page_keys;
 use crate::{DbError, Page, Row, Session, args};
 
 /// What is stored when a run is asked for.
@@ -44,12 +46,27 @@ pub struct SubscriptionTaskRow {
     pub finished_at: Option<Millis>,
 }
 
-macro_rules! joined {
+macro_rules! row {
     ($rest:literal) => {
         concat!(
-            "SELECT s.*, t.state, t.attempt, t.progress, t.error, t.started_at, t.finished_at \
-             FROM subscription_task s JOIN task t ON t.task_id = s.task_id ",
+            "SELECT s.*, t.state, t.attempt, t.progress, t.error, t.started_at, t.finished_at FROM ",
             $rest
+        )
+    };
+}
+macro_rules! joined {
+    ($condition:literal) => {
+        concat!(row!("subscription_task s JOIN task t ON t.task_id = s.task_id "), $condition)
+    };
+}
+macro_rules! page {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            page_keys!("task_id", "subscription_task", $condition, $order),
+            row!(
+                "page p JOIN subscription_task s ON s.task_id = p.task_id \
+                 JOIN task t ON t.task_id = p.task_id ORDER BY s.created_at DESC, s.task_id DESC"
+            )
         )
     };
 }
@@ -59,12 +76,10 @@ const INSERT: &str = "INSERT INTO subscription_task (task_id, instance_id, rule_
     created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const FIND: &str = joined!("WHERE s.instance_id = $1 AND s.task_id = $2");
 const FIND_BY_ID: &str = joined!("WHERE s.task_id = $1");
-const LIST: &str = joined!(
-    "WHERE s.instance_id = $1 AND ($2 = '' OR s.rule_id = $2) \
-     ORDER BY s.created_at DESC, s.task_id DESC LIMIT $3 OFFSET $4"
-);
-const COUNT: &str = "SELECT COUNT(*) AS total FROM subscription_task \
-    WHERE instance_id = $1 AND ($2 = '' OR rule_id = $2)";
+const LIST: &str = page!("instance_id = $1", "created_at DESC, task_id DESC");
+const LIST_FROM_END: &str = page!("instance_id = $1", "created_at, task_id");
+const OF_RULE: &str = page!("instance_id = $1 AND rule_id = $4", "created_at DESC, task_id DESC");
+const OF_RULE_FROM_END: &str = page!("instance_id = $1 AND rule_id = $4", "created_at, task_id");
 const RULES_OF_TARGET: &str = "SELECT rule FROM subscription_task WHERE instance_id = $1 \
     AND namespace_name = $2 AND repo_name = $3 ORDER BY created_at DESC, task_id DESC LIMIT $4";
 const SET_COUNTS: &str = "UPDATE subscription_task SET tag_total_count = $2, \
@@ -73,8 +88,18 @@ const SET_RESULT: &str =
     "UPDATE subscription_task SET result = $2, message = $3 WHERE task_id = $1";
 
 /// Every statement of this file.
-pub const STATEMENTS: &[&str] =
-    &[INSERT, FIND, FIND_BY_ID, LIST, COUNT, RULES_OF_TARGET, SET_COUNTS, SET_RESULT];
+pub const STATEMENTS: &[&str] = &[
+    INSERT,
+    FIND,
+    FIND_BY_ID,
+    LIST,
+    LIST_FROM_END,
+    OF_RULE,
+    OF_RULE_FROM_END,
+    RULES_OF_TARGET,
+    SET_COUNTS,
+    SET_RESULT,
+];
 
 /// Inserts the row beside its `task` row, in the same transaction.
 pub async fn insert(session: &mut Session, task: &SubscriptionTask) -> Result<(), DbError> {
@@ -119,9 +144,17 @@ pub async fn list(
     rule_id: &str,
     page: Page,
 ) -> Result<(Vec<SubscriptionTaskRow>, i64), DbError> {
-    let total = session.fetch_one(COUNT, args![instance_id, rule_id]).await?.int("total")?;
-    let values = args![instance_id, rule_id, page.limit(), page.offset()];
-    let rows = session.fetch_all(LIST, values).await?;
+    let owner = format!("{instance_id} {rule_id}");
+    let total = list_count::total(session, List::ArtifactSubscriptionTask, &owner, "").await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let mut values = args![instance_id, reach.limit, reach.offset];
+    let statement = if rule_id.is_empty() {
+        reach.pick([LIST, LIST_FROM_END])
+    } else {
+        values.push(rule_id.into());
+        reach.pick([OF_RULE, OF_RULE_FROM_END])
+    };
+    let rows = session.fetch_all(statement, values).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 

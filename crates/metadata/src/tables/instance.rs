@@ -2,6 +2,7 @@
 
 use berth_types::Millis;
 
+use super::list_count::{self, List};
 use crate::{Change, DbError, Engine, Page, Row, Session, args};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,21 +54,9 @@ const SET_QUOTA: &str = "UPDATE instance SET storage_quota = $2, namespace_quota
     repository_quota = $4 WHERE instance_id = $1";
 // Not FOR UPDATE: that would keep every row waiting that refers to the instance.
 const LOCK_COUNTS: &str = "SELECT 1 AS one FROM instance WHERE instance_id = $1 FOR NO KEY UPDATE";
-const COUNT_NAMESPACES: &str = "SELECT COUNT(*) AS total FROM namespace WHERE instance_id = $1";
-const COUNT_REPOSITORIES: &str = "SELECT COUNT(*) AS total FROM repository WHERE instance_id = $1";
 
-pub const STATEMENTS: &[&str] = &[
-    INSERT,
-    FIND,
-    FIND_BY_NAME,
-    COUNT,
-    LIST,
-    FIND_QUOTA,
-    FIND_STORAGE_QUOTA,
-    SET_QUOTA,
-    COUNT_NAMESPACES,
-    COUNT_REPOSITORIES,
-];
+pub const STATEMENTS: &[&str] =
+    &[INSERT, FIND, FIND_BY_NAME, COUNT, LIST, FIND_QUOTA, FIND_STORAGE_QUOTA, SET_QUOTA];
 /// Statements that only PostgreSQL knows.
 pub const POSTGRES_STATEMENTS: &[&str] = &[LOCK_COUNTS];
 
@@ -167,9 +156,9 @@ pub async fn lock_counts(session: &mut Session, instance_id: &str) -> Result<(),
 }
 
 pub async fn count_namespaces(session: &mut Session, instance_id: &str) -> Result<i64, DbError> {
-    session.fetch_one(COUNT_NAMESPACES, args![instance_id]).await?.int("total")
+    list_count::total(session, List::Namespace, instance_id, "").await
 }
 
 pub async fn count_repositories(session: &mut Session, instance_id: &str) -> Result<i64, DbError> {
-    session.fetch_one(COUNT_REPOSITORIES, args![instance_id]).await?.int("total")
+    list_count::total(session, List::Repository, &format!("{instance_id} "), "").await
 }

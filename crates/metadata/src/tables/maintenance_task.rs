@@ -2,7 +2,7 @@
 
 use berth_types::Millis;
 
-use crate::{DbError, Session, args};
+use crate::{Change, DbError, Session, args};
 
 const BEFORE: &str = "SELECT 1 AS one FROM task WHERE queue = $1 AND finished_at < $2 LIMIT 1";
 const FORGET: &str = "DELETE FROM task WHERE queue = $1 AND finished_at < $2";
@@ -19,5 +19,6 @@ pub async fn any_before(session: &mut Session, before: Millis) -> Result<bool, D
 
 /// Deletes those that ended before, with their logs; how many.
 pub async fn forget(session: &mut Session, before: Millis) -> Result<u64, DbError> {
+    session.touch(Change::Tasks);
     session.execute(FORGET, args![QUEUE, before]).await
 }

@@ -2,6 +2,8 @@
 
 use berth_types::Millis;
 
+use super::list_count::{self, List};
+use crate::page::page_keys;
 use crate::{DbError, Page, Row, Session, args, contains_pattern};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +39,13 @@ macro_rules! columns {
          default_tag_immutability, build_rule_parameters, created_at, modified_at"
     };
 }
-macro_rules! filter {
-    () => {
-        " FROM namespace WHERE instance_id = $1 AND ($2 = '' OR name LIKE $2 ESCAPE '\\') \
-         AND ($3 = '' OR status = $3)"
+macro_rules! page {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            page_keys!("name", "namespace", $condition, $order),
+            "SELECT n.* FROM page p JOIN namespace n ON n.instance_id = $1 AND n.name = p.name \
+             ORDER BY n.name"
+        )
     };
 }
 
@@ -52,14 +57,33 @@ const INSERT: &str = concat!(
 const FIND_BY_ID: &str = concat!("SELECT ", columns!(), " FROM namespace WHERE namespace_id = $1");
 const FIND_BY_NAME: &str =
     concat!("SELECT ", columns!(), " FROM namespace WHERE instance_id = $1 AND name = $2");
-const COUNT: &str = concat!("SELECT COUNT(*) AS total", filter!());
-const LIST: &str = concat!("SELECT ", columns!(), filter!(), " ORDER BY name LIMIT $4 OFFSET $5");
+const LIST: &str = page!("instance_id = $1", "name");
+const LIST_FROM_END: &str = page!("instance_id = $1", "name DESC");
+const OF_STATUS: &str = page!("instance_id = $1 AND status = $4", "name");
+const OF_STATUS_FROM_END: &str = page!("instance_id = $1 AND status = $4", "name DESC");
+// A part of a name is looked for in all of them, in the index.
+const COUNT_CONTAINING: &str = "SELECT COUNT(*) AS total FROM namespace \
+    WHERE instance_id = $1 AND name LIKE $2 ESCAPE '\\' AND ($3 = '' OR status = $3)";
+const CONTAINING: &str =
+    page!("instance_id = $1 AND name LIKE $4 ESCAPE '\\' AND ($5 = '' OR status = $5)", "name");
 const UPDATE: &str = "UPDATE namespace SET status = $2, auto_create_repo = $3, \
     default_repo_type = $4, default_tag_immutability = $5, build_rule_parameters = $6, \
     modified_at = $7 WHERE namespace_id = $1";
 const DELETE: &str = "DELETE FROM namespace WHERE namespace_id = $1";
 
-pub const STATEMENTS: &[&str] = &[INSERT, FIND_BY_ID, FIND_BY_NAME, COUNT, LIST, UPDATE, DELETE];
+pub const STATEMENTS: &[&str] = &[
+    INSERT,
+    FIND_BY_ID,
+    FIND_BY_NAME,
+    LIST,
+    LIST_FROM_END,
+    OF_STATUS,
+    OF_STATUS_FROM_END,
+    COUNT_CONTAINING,
+    CONTAINING,
+    UPDATE,
+    DELETE,
+];
 
 fn read(row: &Row) -> Result<Namespace, DbError> {
     Ok(Namespace {
@@ -116,11 +140,25 @@ pub async fn list(
     filter: &NamespaceFilter,
     page: Page,
 ) -> Result<(Vec<Namespace>, i64), DbError> {
-    let name = contains_pattern(&filter.name_contains);
-    let args = args![&filter.instance_id, &name, &filter.status];
-    let total = session.fetch_one(COUNT, args).await?.int("total")?;
-    let args = args![&filter.instance_id, name, &filter.status, page.limit(), page.offset()];
-    let rows = session.fetch_all(LIST, args).await?;
+    let NamespaceFilter { instance_id, name_contains, status } = filter;
+    if !name_contains.is_empty() {
+        let name = contains_pattern(name_contains);
+        let values = args![instance_id, &name, status];
+        let total = session.fetch_one(COUNT_CONTAINING, values).await?.int("total")?;
+        let values = args![instance_id, page.limit(), page.offset(), name, status];
+        let rows = session.fetch_all(CONTAINING, values).await?;
+        return Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total));
+    }
+    let total = list_count::total(session, List::Namespace, instance_id, status).await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let mut values = args![instance_id, reach.limit, reach.offset];
+    let statement = if status.is_empty() {
+        reach.pick([LIST, LIST_FROM_END])
+    } else {
+        values.push(status.into());
+        reach.pick([OF_STATUS, OF_STATUS_FROM_END])
+    };
+    let rows = session.fetch_all(statement, values).await?;
     Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
 }
 

@@ -2,8 +2,10 @@
 
 use berth_types::{Millis, RepoName};
 
+use crate::page::{Reach, page_keys};
 use crate::tables::instance_usage;
-use crate::{Change, DbError, Engine, Page, Row, Session, args, contains_pattern};
+use crate::tables::list_count::{self, List};
+use crate::{Change, DbError, Engine, Page, Row, Session, Value, args, contains_pattern};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -56,10 +58,14 @@ macro_rules! columns {
          tag_immutability, summary, detail, build_type, untagged_days, created_at, modified_at"
     };
 }
-macro_rules! filter {
-    () => {
-        " FROM repository WHERE instance_id = $1 AND ($2 = '' OR namespace_name = $2) \
-         AND ($3 = '' OR name LIKE $3 ESCAPE '\\') AND ($4 = '' OR status = $4)"
+macro_rules! page {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            page_keys!("namespace_name, name", "repository", $condition, $order),
+            "SELECT r.* FROM page p JOIN repository r ON r.instance_id = $1 \
+             AND r.namespace_name = p.namespace_name AND r.name = p.name \
+             ORDER BY r.namespace_name, r.name"
+        )
     };
 }
 
@@ -77,14 +83,35 @@ const FIND_BY_ID: &str = concat!("SELECT ", columns!(), " FROM repository WHERE 
 const LOCK: &str =
     concat!("SELECT ", columns!(), " FROM repository WHERE repo_id = $1 FOR NO KEY UPDATE");
 const LOCK_OUT: &str = "SELECT 1 AS one FROM repository WHERE repo_id = $1 FOR UPDATE";
-const COUNT: &str = concat!("SELECT COUNT(*) AS total", filter!());
+// Forward, a page may also begin after a name ($4 and $5, or $5 alone); from the end it never does.
 const LIST: &str =
-    concat!("SELECT ", columns!(), filter!(), " ORDER BY namespace_name, name LIMIT $5 OFFSET $6");
+    page!("instance_id = $1 AND (namespace_name, name) > ($4, $5)", "namespace_name, name");
+const LIST_FROM_END: &str = page!("instance_id = $1", "namespace_name DESC, name DESC");
+const OF_NAMESPACE: &str = page!("instance_id = $1 AND namespace_name = $4 AND name > $5", "name");
+const OF_NAMESPACE_FROM_END: &str = page!("instance_id = $1 AND namespace_name = $4", "name DESC");
+const OF_STATUS: &str = page!(
+    "instance_id = $1 AND status = $6 AND (namespace_name, name) > ($4, $5)",
+    "namespace_name, name"
+);
+const OF_STATUS_FROM_END: &str =
+    page!("instance_id = $1 AND status = $4", "namespace_name DESC, name DESC");
+const OF_NAMESPACE_AND_STATUS: &str =
+    page!("instance_id = $1 AND namespace_name = $4 AND status = $6 AND name > $5", "name");
+const OF_NAMESPACE_AND_STATUS_FROM_END: &str =
+    page!("instance_id = $1 AND namespace_name = $4 AND status = $5", "name DESC");
+// A part of a name is looked for in all of them, in the index.
+const COUNT_CONTAINING: &str = "SELECT COUNT(*) AS total FROM repository \
+    WHERE instance_id = $1 AND ($2 = '' OR namespace_name = $2) \
+    AND name LIKE $3 ESCAPE '\\' AND ($4 = '' OR status = $4)";
+const CONTAINING: &str = page!(
+    "instance_id = $1 AND (namespace_name, name) > ($4, $5) AND ($6 = '' OR namespace_name = $6) \
+     AND name LIKE $7 ESCAPE '\\' AND ($8 = '' OR status = $8)",
+    "namespace_name, name"
+);
 const CATALOG: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM repository WHERE instance_id = $1 \
-     AND (namespace_name > $2 OR (namespace_name = $2 AND name > $3)) \
+    " FROM repository WHERE instance_id = $1 AND (namespace_name, name) > ($2, $3) \
      ORDER BY namespace_name, name LIMIT $4"
 );
 const COUNT_IN_NAMESPACE: &str = "SELECT COUNT(*) AS total FROM repository WHERE namespace_id = $1";
@@ -102,8 +129,16 @@ pub const STATEMENTS: &[&str] = &[
     INSERT,
     FIND,
     FIND_BY_ID,
-    COUNT,
     LIST,
+    LIST_FROM_END,
+    OF_NAMESPACE,
+    OF_NAMESPACE_FROM_END,
+    OF_STATUS,
+    OF_STATUS_FROM_END,
+    OF_NAMESPACE_AND_STATUS,
+    OF_NAMESPACE_AND_STATUS_FROM_END,
+    COUNT_CONTAINING,
+    CONTAINING,
     CATALOG,
     COUNT_IN_NAMESPACE,
     UPDATE,
@@ -188,19 +223,79 @@ pub async fn list(
     filter: &RepositoryFilter,
     page: Page,
 ) -> Result<(Vec<Repository>, i64), DbError> {
-    let name = contains_pattern(&filter.name_contains);
-    let args = args![&filter.instance_id, &filter.namespace_name, &name, &filter.status];
-    let total = session.fetch_one(COUNT, args).await?.int("total")?;
-    let args = args![
-        &filter.instance_id,
-        &filter.namespace_name,
-        name,
-        &filter.status,
-        page.limit(),
-        page.offset(),
-    ];
-    let rows = session.fetch_all(LIST, args).await?;
-    Ok((rows.iter().map(read).collect::<Result<_, _>>()?, total))
+    let total = count(session, filter).await?;
+    let reach = match page.reach(total) {
+        Some(_) if !filter.name_contains.is_empty() => Some(page.forward()),
+        reach => reach,
+    };
+    match reach {
+        Some(reach) => Ok((read_page(session, filter, None, reach).await?, total)),
+        None => Ok((Vec::new(), total)),
+    }
+}
+
+/// At most `limit` of those that match after `after` (none: from the start), as fast wherever that
+/// is, and the number of all that match.
+pub async fn list_after(
+    session: &mut Session,
+    filter: &RepositoryFilter,
+    after: Option<&RepoName>,
+    limit: i64,
+) -> Result<(Vec<Repository>, i64), DbError> {
+    let total = count(session, filter).await?;
+    let reach = Reach { from_end: false, limit, offset: 0 };
+    Ok((read_page(session, filter, after, reach).await?, total))
+}
+
+async fn count(session: &mut Session, filter: &RepositoryFilter) -> Result<i64, DbError> {
+    let RepositoryFilter { instance_id, namespace_name, name_contains, status } = filter;
+    if name_contains.is_empty() {
+        let owner = format!("{instance_id} {namespace_name}");
+        return list_count::total(session, List::Repository, &owner, status).await;
+    }
+    let name = contains_pattern(name_contains);
+    let values = args![instance_id, namespace_name, name, status];
+    session.fetch_one(COUNT_CONTAINING, values).await?.int("total")
+}
+
+async fn read_page(
+    session: &mut Session,
+    filter: &RepositoryFilter,
+    after: Option<&RepoName>,
+    reach: Reach,
+) -> Result<Vec<Repository>, DbError> {
+    let RepositoryFilter { instance_id, namespace_name, name_contains, status } = filter;
+    let one_namespace = !namespace_name.is_empty();
+    let (after_namespace, after_name) =
+        after.map_or(("", ""), |after| (after.namespace(), after.name()));
+    let mut values = args![instance_id, reach.limit, reach.offset];
+    let statement = if !name_contains.is_empty() {
+        let name = contains_pattern(name_contains);
+        values.extend(args![after_namespace, after_name, namespace_name, name, status]);
+        CONTAINING
+    } else if reach.from_end {
+        let filters = [namespace_name, status].into_iter().filter(|text| !text.is_empty());
+        values.extend(filters.map(Value::from));
+        match (one_namespace, status.is_empty()) {
+            (false, true) => LIST_FROM_END,
+            (true, true) => OF_NAMESPACE_FROM_END,
+            (false, false) => OF_STATUS_FROM_END,
+            (true, false) => OF_NAMESPACE_AND_STATUS_FROM_END,
+        }
+    } else {
+        let first = if one_namespace { namespace_name.as_str() } else { after_namespace };
+        values.extend(args![first, after_name]);
+        if !status.is_empty() {
+            values.push(status.into());
+        }
+        match (one_namespace, status.is_empty()) {
+            (false, true) => LIST,
+            (true, true) => OF_NAMESPACE,
+            (false, false) => OF_STATUS,
+            (true, false) => OF_NAMESPACE_AND_STATUS,
+        }
+    };
+    session.fetch_all(statement, values).await?.iter().map(read).collect()
 }
 
 /// At most `limit` repositories after `after` (none: from the start), by namespace, then name.

@@ -2,6 +2,8 @@
 
 use berth_types::{Digest, Millis, Tag};
 
+use super::list_count::{self, List};
+use crate::page::page_keys;
 use crate::{Change, DbError, Page, Row, Session, args};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +34,25 @@ macro_rules! columns {
     };
 }
 macro_rules! detail {
-    () => {
+    ($($rest:tt)*) => {
         concat!(
             "SELECT ",
             columns!(),
-            ", m.media_type, m.config_digest, m.image_size, m.layer_count \
-             FROM tag t JOIN manifest m ON m.repo_id = t.repo_id AND m.digest = t.digest \
-             WHERE t.repo_id = $1"
+            ", m.media_type, m.config_digest, m.image_size, m.layer_count FROM ",
+            $($rest)*
+        )
+    };
+}
+/// The keys of a page, and the rows to them.
+macro_rules! page {
+    ($keys:expr) => {
+        concat!(
+            $keys,
+            detail!(
+                "page p JOIN tag t ON t.repo_id = $1 AND t.name = p.name \
+                 JOIN manifest m ON m.repo_id = t.repo_id AND m.digest = t.digest \
+                 ORDER BY t.updated_at DESC, t.name"
+            )
         )
     };
 }
@@ -53,20 +67,41 @@ const REVIEW_OLD: &str = "UPDATE manifest SET review_after = \
     (SELECT t.digest FROM tag t WHERE t.repo_id = $1 AND t.name = $2) AND digest <> $4";
 const FIND: &str =
     concat!("SELECT ", columns!(), " FROM tag t WHERE t.repo_id = $1 AND t.name = $2");
-const DETAIL: &str = concat!(detail!(), " AND t.name = $2");
+const DETAIL: &str = detail!(
+    "tag t JOIN manifest m ON m.repo_id = t.repo_id AND m.digest = t.digest \
+     WHERE t.repo_id = $1 AND t.name = $2"
+);
 const LIST: &str = "SELECT name FROM tag WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3";
-const PAGE: &str = concat!(detail!(), " ORDER BY t.updated_at DESC, t.name LIMIT $2 OFFSET $3");
+const PAGE: &str = page!(page_keys!("name", "tag", "repo_id = $1", "updated_at DESC, name"));
+const PAGE_FROM_END: &str =
+    page!(page_keys!("name", "tag", "repo_id = $1", "updated_at, name DESC"));
+// $3 is 0 here: what comes after a row is two ranges of the index.
+const OF_TIME: &str =
+    page!(page_keys!("name", "tag", "repo_id = $1 AND updated_at = $4 AND name > $5", "name"));
+const BEFORE: &str =
+    page!(page_keys!("name", "tag", "repo_id = $1 AND updated_at < $4", "updated_at DESC, name"));
 const BY_DIGEST: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM tag t WHERE t.repo_id = $1 AND t.digest = $2 ORDER BY t.name"
 );
-const COUNT: &str = "SELECT COUNT(*) AS total FROM tag WHERE repo_id = $1";
 const DELETE: &str = "DELETE FROM tag WHERE repo_id = $1 AND name = $2";
 const DELETE_BY_DIGEST: &str = "DELETE FROM tag WHERE repo_id = $1 AND digest = $2";
 
-pub const STATEMENTS: &[&str] =
-    &[UPSERT, REVIEW_OLD, FIND, DETAIL, LIST, PAGE, BY_DIGEST, COUNT, DELETE, DELETE_BY_DIGEST];
+pub const STATEMENTS: &[&str] = &[
+    UPSERT,
+    REVIEW_OLD,
+    FIND,
+    DETAIL,
+    LIST,
+    PAGE,
+    PAGE_FROM_END,
+    OF_TIME,
+    BEFORE,
+    BY_DIGEST,
+    DELETE,
+    DELETE_BY_DIGEST,
+];
 
 fn read(row: &Row) -> Result<TagRow, DbError> {
     Ok(TagRow {
@@ -140,8 +175,28 @@ pub async fn page(
     page: Page,
 ) -> Result<(Vec<TagDetail>, i64), DbError> {
     let total = count(session, repo_id).await?;
-    let rows = session.fetch_all(PAGE, args![repo_id, page.limit(), page.offset()]).await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let values = args![repo_id, reach.limit, reach.offset];
+    let rows = session.fetch_all(reach.pick([PAGE, PAGE_FROM_END]), values).await?;
     Ok((rows.iter().map(read_detail).collect::<Result<_, _>>()?, total))
+}
+
+/// At most `limit` tags, last moved first, after the one that was moved last at `moved` and has the
+/// name: as fast wherever that is. Empty and [`Millis::MAX`] begin with the first.
+pub async fn page_after(
+    session: &mut Session,
+    repo_id: &str,
+    (moved, name): (Millis, &str),
+    limit: i64,
+) -> Result<Vec<TagDetail>, DbError> {
+    let start: i64 = 0;
+    let values = args![repo_id, limit, start, moved, name];
+    let mut rows = session.fetch_all(OF_TIME, values).await?;
+    let rest = limit.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+    if rest > 0 {
+        rows.extend(session.fetch_all(BEFORE, args![repo_id, rest, start, moved]).await?);
+    }
+    rows.iter().map(read_detail).collect()
 }
 
 /// The tags on a manifest, by name.
@@ -154,7 +209,7 @@ pub async fn by_digest(
 }
 
 pub async fn count(session: &mut Session, repo_id: &str) -> Result<i64, DbError> {
-    session.fetch_one(COUNT, args![repo_id]).await?.int("total")
+    list_count::total(session, List::Tag, repo_id, "").await
 }
 
 /// `false` when there was none. The collector looks at its manifest after `review_after`. The caller

@@ -11,10 +11,11 @@ pub use attempt::{
     Held, Released, expired, fence, fence_lost, finish, held, left_behind, release, renew,
 };
 pub use claim::{PRIORITY_HEAD_START, turn};
-pub(crate) use state::status_of;
 pub use state::{TaskState, TaskStateError, TaskStatus};
 
-use crate::{DbError, Page, Row, Session, args};
+use super::list_count::{self, List};
+use crate::page::page_keys;
+use crate::{Change, DbError, Page, Row, Session, args};
 
 /// A row of `task`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,16 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
+macro_rules! page {
+    ($condition:literal, $order:literal) => {
+        concat!(
+            page_keys!("task_id", "task", $condition, $order),
+            "SELECT t.* FROM page p JOIN task t ON t.task_id = p.task_id \
+             ORDER BY t.created_at DESC, t.task_id DESC"
+        )
+    };
+}
+
 const INSERT: &str = "INSERT INTO task (task_id, queue, kind, payload, state, priority, run_at, \
      attempt, max_attempts, failures, losses, tenant, share, turn, lease_owner, lease_expires_at, \
      cancel_requested, progress, dedup_key, error, log_lines, created_at, started_at, finished_at) \
@@ -75,15 +86,13 @@ const INSERT: &str = "INSERT INTO task (task_id, queue, kind, payload, state, pr
 
 const FIND: &str = concat!("SELECT ", columns!(), " FROM task WHERE task_id = $1");
 
-const COUNT: &str =
-    "SELECT COUNT(*) AS total FROM task WHERE queue = $1 AND ($2 = '' OR kind = $2)";
+const LIST: &str = page!("queue = $1", "created_at DESC, task_id DESC");
 
-const LIST: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM task WHERE queue = $1 AND ($2 = '' OR kind = $2) \
-     ORDER BY created_at DESC, task_id DESC LIMIT $3 OFFSET $4"
-);
+const LIST_FROM_END: &str = page!("queue = $1", "created_at, task_id");
+
+const OF_KIND: &str = page!("queue = $1 AND kind = $4", "created_at DESC, task_id DESC");
+
+const OF_KIND_FROM_END: &str = page!("queue = $1 AND kind = $4", "created_at, task_id");
 
 const FIND_UNFINISHED_BY_DEDUP_KEY: &str =
     "SELECT task_id FROM task WHERE dedup_key = $1 AND state IN ('READY', 'RUNNING')";
@@ -109,8 +118,10 @@ const COUNT_UNFINISHED: &str = "SELECT \
 pub const STATEMENTS: &[&str] = &[
     INSERT,
     FIND,
-    COUNT,
     LIST,
+    LIST_FROM_END,
+    OF_KIND,
+    OF_KIND_FROM_END,
     FIND_UNFINISHED_BY_DEDUP_KEY,
     RAISE_PRIORITY,
     CANCEL,
@@ -123,6 +134,7 @@ pub const STATEMENTS: &[&str] = &[
 /// # Errors
 /// `Conflict` when the id is taken.
 pub async fn insert(session: &mut Session, task: &Task) -> Result<bool, DbError> {
+    session.touch(Change::Task(&task.task_id));
     let rows = session
         .execute(
             INSERT,
@@ -158,9 +170,16 @@ pub async fn list(
     kind: &str,
     page: Page,
 ) -> Result<(Vec<Task>, i64), DbError> {
-    let total = session.fetch_one(COUNT, args![queue, kind]).await?.int("total")?;
-    let values = args![queue, kind, page.limit(), page.offset()];
-    let rows = session.fetch_all(LIST, values).await?;
+    let total = list_count::total(session, List::Task, queue, kind).await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let mut values = args![queue, reach.limit, reach.offset];
+    let statement = if kind.is_empty() {
+        reach.pick([LIST, LIST_FROM_END])
+    } else {
+        values.push(kind.into());
+        reach.pick([OF_KIND, OF_KIND_FROM_END])
+    };
+    let rows = session.fetch_all(statement, values).await?;
     Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, total))
 }
 
@@ -179,6 +198,7 @@ pub async fn raise_priority(
     task_id: &str,
     priority: i64,
 ) -> Result<bool, DbError> {
+    session.touch(Change::Task(task_id));
     let values = args![task_id, priority, PRIORITY_HEAD_START];
     Ok(session.execute(RAISE_PRIORITY, values).await? == 1)
 }
@@ -191,6 +211,7 @@ pub async fn cancel(
     error: &str,
     now: Millis,
 ) -> Result<Option<TaskState>, DbError> {
+    session.touch(Change::Task(task_id));
     let row = session.fetch_optional(CANCEL, args![task_id, error, now]).await?;
     row.map(|row| row.parse("state")).transpose()
 }
@@ -204,6 +225,7 @@ pub async fn take_log_lines(
     task_id: &str,
     lines: i64,
 ) -> Result<i64, DbError> {
+    session.touch(Change::Task(task_id));
     session.fetch_one(TAKE_LOG_LINES, args![task_id, lines]).await?.int("log_lines")
 }
 

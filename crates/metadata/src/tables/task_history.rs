@@ -2,7 +2,7 @@
 
 use berth_types::Millis;
 
-use crate::{DbError, Row, Session, args};
+use crate::{Change, DbError, Row, Session, args};
 
 /// What a history is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +158,7 @@ pub async fn forget(
         History::Builds => FORGET_BUILD,
         History::Subscriptions => FORGET_RUN,
     };
+    session.touch(Change::Task(task_id));
     session.execute(statement, args![task_id]).await?;
     Ok(session.execute(FORGET_TASK, args![task_id]).await? == 1)
 }

@@ -3,7 +3,7 @@
 use berth_types::Millis;
 
 use super::{Task, TaskState, columns, decode};
-use crate::{DbError, Session, args};
+use crate::{Change, DbError, Session, args};
 
 const FENCE: &str = "UPDATE task SET lease_expires_at = $3 \
      WHERE task_id = $1 AND attempt = $2 AND state = 'RUNNING' RETURNING cancel_requested";
@@ -54,6 +54,7 @@ pub async fn fence(
     attempt: i64,
     lease_expires_at: Millis,
 ) -> Result<Option<bool>, DbError> {
+    session.touch(Change::Task(task_id));
     let row = session.fetch_optional(FENCE, args![task_id, attempt, lease_expires_at]).await?;
     row.map(|row| row.boolean("cancel_requested")).transpose()
 }
@@ -66,6 +67,7 @@ pub async fn renew(
     lease_expires_at: Millis,
     progress: Option<String>,
 ) -> Result<Option<bool>, DbError> {
+    session.touch(Change::Task(task_id));
     let row =
         session.fetch_optional(RENEW, args![task_id, attempt, lease_expires_at, progress]).await?;
     row.map(|row| row.boolean("cancel_requested")).transpose()
@@ -103,6 +105,7 @@ pub async fn finish(
     now: Millis,
     progress: Option<String>,
 ) -> Result<bool, DbError> {
+    session.touch(Change::Task(task_id));
     let error = error.map(str::to_owned);
     let values = args![task_id, attempt, state.as_str(), error, now, progress];
     Ok(session.execute(FINISH, values).await? == 1)
@@ -128,6 +131,7 @@ pub async fn release(
     attempt: i64,
     released: Released,
 ) -> Result<bool, DbError> {
+    session.touch(Change::Task(task_id));
     let Released { run_at, error, failures, losses } = released;
     let head_start = super::PRIORITY_HEAD_START;
     let values = args![task_id, attempt, run_at, head_start, error, failures, losses];
@@ -163,6 +167,7 @@ pub async fn fence_lost(
     attempt: i64,
     now: Option<Millis>,
 ) -> Result<Option<bool>, DbError> {
+    session.touch(Change::Task(task_id));
     let row = session.fetch_optional(FENCE_LOST, args![task_id, attempt, now]).await?;
     row.map(|row| row.boolean("cancel_requested")).transpose()
 }

@@ -4,7 +4,7 @@
 use berth_types::Millis;
 
 use super::{Task, columns, decode};
-use crate::{DbError, Engine, Session, args};
+use crate::{Change, DbError, Engine, Session, args};
 
 /// How much earlier than a task of one priority less a task has its turn, in milliseconds. Waiting
 /// tasks age by this: an hour of waiting is worth one step of priority.
@@ -115,6 +115,7 @@ pub async fn promote(session: &mut Session, queue: &str, now: Millis) -> Result<
         Engine::Sqlite => PROMOTE_SQLITE,
         Engine::Postgres => PROMOTE_POSTGRES,
     };
+    session.touch(Change::TaskTurns);
     let values = args![queue, now, PRIORITY_HEAD_START, PROMOTED_AT_ONCE];
     session.execute(statement, values).await.map(drop)
 }
@@ -229,5 +230,8 @@ pub async fn claim(
     };
     let (tenant, share) = (&waiting.tenant, &waiting.share);
     let values = args![queue, tenant, share, by.losses, by.owner, by.lease_expires_at, by.now];
-    session.fetch_optional(statement, values).await?.map(|row| decode(&row)).transpose()
+    let row = session.fetch_optional(statement, values).await?;
+    let task = row.map(|row| decode(&row)).transpose()?;
+    session.touch(task.as_ref().map_or(Change::TaskTurns, |task| Change::Task(&task.task_id)));
+    Ok(task)
 }

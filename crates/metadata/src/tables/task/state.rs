@@ -84,7 +84,8 @@ impl TaskStatus {
         }
     }
 
-    /// What [`status_of`] calls it in a statement. A cancelled task is found among the failed ones.
+    /// What lists are filtered by: as the trigger on `task` writes it (migration 4). A cancelled task is
+    /// found among the failed ones.
     pub(crate) fn as_filter(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -99,13 +100,3 @@ impl TaskStatus {
         matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
     }
 }
-
-/// [`TaskStatus::of`] and [`TaskStatus::as_filter`] in SQL, over a row of `task` named `t`.
-macro_rules! status_of {
-    () => {
-        "CASE WHEN t.state = 'SUCCEEDED' THEN 'SUCCEEDED' \
-         WHEN t.state IN ('FAILED', 'CANCELED') THEN 'FAILED' \
-         WHEN t.state = 'READY' AND t.attempt = 0 THEN 'PENDING' ELSE 'RUNNING' END"
-    };
-}
-pub(crate) use status_of;

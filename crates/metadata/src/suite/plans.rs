@@ -1,0 +1,65 @@
+//! What statements read, as the engines' own plans tell it.
+
+use super::places::Place;
+use crate::{Engine, Session, args, statements};
+
+pub(crate) async fn a_page_reads_an_index_and_its_own_rows(place: &Place) {
+    let engine = place.db.engine();
+    let mut session = place.read().await;
+    if engine == Engine::Postgres {
+        // What could be read in order from an index is then, however few rows there are.
+        for setting in
+            ["SET enable_seqscan = off", "SET enable_sort = off", "SET enable_bitmapscan = off"]
+        {
+            session.execute(setting, args![]).await.expect("set");
+        }
+    }
+    let mut pages = 0;
+    for (module, text) in statements::of(engine) {
+        let Some((_, rest)) =
+            text.split_once("AS MATERIALIZED (").filter(|_| text.contains("OFFSET $3"))
+        else {
+            continue;
+        };
+        pages += 1;
+        let (keys, _) = rest.split_once("), page").expect("the keys of a page");
+        for (part, of_keys) in [(keys, true), (text, false)] {
+            let plan = plan(&mut session, part).await;
+            let tables = ["SCAN reached", "SCAN page", "SCAN p\n"];
+            let scans = plan.lines().filter(|line| line.contains("SCAN "));
+            let scans = scans
+                .filter(|line| !tables.iter().any(|table| format!("{line}\n").contains(table)));
+            assert_eq!(scans.count(), 0, "{module}: {part}\n{plan}");
+            assert!(!plan.contains("Seq Scan"), "{module}: {part}\n{plan}");
+            let sorted = plan.contains("TEMP B-TREE") || plan.contains("Sort");
+            assert!(!of_keys || !sorted, "{module}: {part}\n{plan}");
+            let whole = plan.contains("COVERING INDEX") || plan.contains("Index Only Scan");
+            assert!(!of_keys || part.contains("LIKE") || whole, "{module}: {part}\n{plan}");
+        }
+    }
+    assert!(pages > 30, "{pages}");
+}
+
+async fn plan(session: &mut Session, text: &str) -> String {
+    let explain = match session.engine() {
+        Engine::Sqlite => "EXPLAIN QUERY PLAN ",
+        Engine::Postgres => "EXPLAIN ",
+    };
+    // A test may waste a little memory.
+    let explain: &'static str = Box::leak(format!("{explain}{text}").into_boxed_str());
+    let mut values = args!["cri-1", 30_i64, 0_i64];
+    for number in 4..=9 {
+        if !text.contains(&format!("${number}")) {
+            break;
+        }
+        let is_time = text.contains("updated_at = $4") || text.contains("updated_at < $4");
+        values.extend(if number == 4 && is_time { args![5_i64] } else { args!["x"] });
+    }
+    let column = match session.engine() {
+        Engine::Sqlite => "detail",
+        Engine::Postgres => "QUERY PLAN",
+    };
+    let rows = session.fetch_all(explain, values).await.expect("explain");
+    let lines: Vec<String> = rows.iter().map(|row| row.text(column).expect("a line")).collect();
+    lines.join("\n")
+}
