@@ -5,11 +5,15 @@
 
 mod data_plane;
 mod figures;
+mod fill;
 mod image;
 mod load;
 mod machine;
+mod page;
 mod ranges;
 mod server;
+mod signed;
+mod tasks;
 mod wire;
 
 use anyhow::{Result, bail};
@@ -26,6 +30,8 @@ const SESSION: &str = "BERTH_BENCH_SESSION";
 pub(crate) enum Bench {
     /// Pushes, pulls, ranged reads, manifests and memory of the data plane.
     DataPlane(data_plane::Options),
+    /// Lists, tasks and tags at a thousand and at a million rows, on SQLite and on PostgreSQL.
+    Tasks(tasks::Options),
 }
 
 /// Measures.
@@ -39,6 +45,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     match bench {
         Bench::DataPlane(options) => data_plane::run(options),
+        Bench::Tasks(options) => tasks::run(options),
     }
 }
 

@@ -32,6 +32,14 @@ impl Services {
         Ok(Services { _postgres: postgres, _minio: minio, _folder: folder, variables })
     }
 
+    /// PostgreSQL alone, in a folder that outlives it, and its address.
+    pub(crate) fn postgres(folder: &Path) -> Result<(Daemon, String)> {
+        open_to_all(folder)?;
+        let (daemon, variables) = postgres::start(folder).context("PostgreSQL does not start")?;
+        let url = variables.into_iter().next().map(|(_, url)| url);
+        Ok((daemon, url.context("PostgreSQL has no address")?))
+    }
+
     /// What the tests are told about them.
     pub(crate) fn variables(&self) -> &Variables {
         &self.variables

@@ -1,6 +1,6 @@
 //! `cargo xtask bench data-plane`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use std::path::Path;
 
@@ -8,14 +8,13 @@ use super::figures::{Figures, Row, Sample};
 use super::image::Image;
 use super::load::{Client, Repeated};
 use super::machine;
+use super::page;
 use super::ranges::RandomRanges;
 use super::server::{Kind, Programs, Server};
-use crate::shell::repository;
 use crate::{setup, test};
 
-const PAGE: &str = "docs/performance.md";
-const BEGIN: &str = "<!-- data plane: written by cargo xtask bench -->";
-const END: &str = "<!-- data plane: end -->";
+/// The name of the table in the page.
+const TABLE: &str = "data plane";
 
 const REPOSITORY: &str = "bench/app";
 const TAG: &str = "v1";
@@ -78,7 +77,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         image.bytes() / 1_000_000,
         command(options),
     );
-    write(&repository().join(PAGE), &text)
+    page::write(TABLE, &text)
 }
 
 /// The command that does the same again.
@@ -190,20 +189,4 @@ impl Plan<'_> {
         }
         Ok(())
     }
-}
-
-/// Puts the text between the marks of the page.
-fn write(page: &Path, text: &str) -> Result<()> {
-    let old =
-        std::fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let split = old.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let Some((before, after)) = split else {
-        bail!("{} lacks the marks for the table", page.display());
-    };
-    std::fs::write(page, format!("{before}{BEGIN}\n{text}{END}{after}"))?;
-    println!("xtask: wrote {}", page.display());
-    Ok(())
 }

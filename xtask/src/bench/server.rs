@@ -38,6 +38,13 @@ pub(super) struct Programs {
     pub(super) dist28: PathBuf,
 }
 
+/// The first key of a Berth, and its instance.
+pub(super) struct Root {
+    pub(super) access_key_id: String,
+    pub(super) access_key_secret: String,
+    pub(super) instance_id: String,
+}
+
 /// A registry at work.
 pub(super) struct Server {
     pub(super) kind: Kind,
@@ -59,18 +66,46 @@ impl Server {
         fs::create_dir_all(&data)?;
         let host = format!("127.0.0.1:{}", free_port()?);
         let log = folder.join(format!("{kind:?}.log").to_lowercase());
-        let mut command = match kind {
+        let command = match kind {
             Kind::Berth => berth(&programs.berth, &data, &host),
             Kind::Dist31 => distribution(&programs.dist31, folder, &data, &host)?,
             Kind::Dist28 => distribution(&programs.dist28, folder, &data, &host)?,
         };
-        command.stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
+        let mut server = Server::launch(kind, command, host, data, &log)?;
+        if kind == Kind::Berth {
+            let root = server.root()?;
+            server.login = Some(format!("{}:{}", root.access_key_id, root.access_key_secret));
+        }
+        Ok(server)
+    }
+
+    /// Starts Berth with these settings on an empty folder below `folder`, which goes with it.
+    pub(super) fn start_berth(
+        program: &Path,
+        folder: &Path,
+        name: &str,
+        settings: &[String],
+    ) -> Result<Server> {
+        let data = folder.join(name);
+        fs::create_dir_all(&data)?;
+        let host = format!("127.0.0.1:{}", free_port()?);
+        let mut command = berth(program, &data, &host);
+        command.args(settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
+        let log = folder.join(format!("{name}.log"));
+        Server::launch(Kind::Berth, command, host, data, &log)
+    }
+
+    fn launch(
+        kind: Kind,
+        mut command: Command,
+        host: String,
+        data: PathBuf,
+        log: &Path,
+    ) -> Result<Server> {
+        command.stdout(File::create(log)?).stderr(File::options().append(true).open(log)?);
         let child = command.spawn().with_context(|| format!("cannot start {}", kind.title()))?;
         let mut server = Server { kind, host, login: None, child, data };
-        server.wait_until_ready(&log)?;
-        if kind == Kind::Berth {
-            server.login = Some(server.credentials()?);
-        }
+        server.wait_until_ready(log)?;
         Ok(server)
     }
 
@@ -92,13 +127,19 @@ impl Server {
         bail!("{} did not start:\n{text}", self.kind.title())
     }
 
-    /// `user:password` of the key that the first start wrote down.
-    fn credentials(&self) -> Result<String> {
+    /// What the first start of Berth wrote down.
+    pub(super) fn root(&self) -> Result<Root> {
         let file = self.data.join("root-credentials.json");
         let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let value: Value = serde_json::from_slice(&text)?;
-        let part = |name: &str| value[name].as_str().context("the credentials lack a part");
-        Ok(format!("{}:{}", part("AccessKeyId")?, part("AccessKeySecret")?))
+        let part = |name: &str| {
+            value[name].as_str().map(str::to_owned).context("the credentials lack a part")
+        };
+        Ok(Root {
+            access_key_id: part("AccessKeyId")?,
+            access_key_secret: part("AccessKeySecret")?,
+            instance_id: part("InstanceId")?,
+        })
     }
 
     /// A bearer token for pulls from and pushes to the repositories; none where nobody asks for one.

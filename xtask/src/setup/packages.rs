@@ -26,8 +26,17 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Peers and load generators.
-const BENCH: &[&str] =
-    &["apache2-utils", "ca-certificates", "curl", "docker-registry", "util-linux", "wrk"];
+const BENCH: &[&str] = &[
+    "apache2-utils",
+    "ca-certificates",
+    "curl",
+    "docker-registry",
+    "postgresql",
+    "postgresql-client",
+    "sqlite3",
+    "util-linux",
+    "wrk",
+];
 
 /// Installs the missing packages, after one update of the lists.
 pub(crate) fn install(extent: Extent) -> Result<()> {
