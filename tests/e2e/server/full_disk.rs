@@ -76,9 +76,10 @@ fn a_full_blob_disk_answers_507_and_takes_pushes_again_when_it_is_freed() {
                 registry.push_blob(&repository, &first).expect("space"),
             ));
             place.blob_disk().fill(BALLAST);
-            let (status, body) = place.ready();
-            assert_eq!(status, 503, "{body}");
-            assert!(body.contains("\"storage\":\"full\""), "{body}");
+            wait_until("readiness", Duration::from_secs(5), || {
+                let (status, body) = place.ready();
+                status == 503 && body.contains("\"storage\":\"full\"")
+            });
             let refused = registry.push_blob(&repository, &source::random_bytes(4 << 20));
             let refused = refused.expect_err("there is no space for it");
             assert!(refused.contains("507") && refused.contains("\"UNAVAILABLE\""), "{refused}");
@@ -164,9 +165,10 @@ fn a_full_database_disk_answers_507_and_takes_writes_again_when_it_is_freed() {
     }
     let Place { mut server, .. } = place;
     server.restart();
+    let api = server.api();
     for name in &made {
         let parameters = [("InstanceId", instance.as_str()), ("NamespaceName", name.as_str())];
-        let found = server.api().try_call("GetNamespace", &parameters).expect("an answer");
+        let found = api.try_call("GetNamespace", &parameters).expect("an answer");
         assert_eq!(found.body["IsSuccess"], true, "{name} was acknowledged and is lost");
     }
 }
