@@ -4,6 +4,7 @@
 use std::path::Path;
 
 #[path = "../../../../fuzz/src/formats.rs"]
+#[expect(unreachable_pub, reason = "it is the fuzz targets' own file")]
 mod targets;
 
 #[test]
