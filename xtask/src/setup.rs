@@ -16,7 +16,7 @@ pub(crate) use packages::install as install_packages;
 /// How much of the outer world a run needs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// PostgreSQL and S3: all that the suites of single crates talk to.
+    /// PostgreSQL, S3, an upstream and clients that judge: what the suites of single crates talk to.
     Services,
     /// And clients, container engines, SDKs and source images: what the end-to-end stories use.
     Everything,
@@ -31,12 +31,13 @@ pub(crate) type Variables = Vec<(&'static str, String)>;
 pub(crate) fn prepare(extent: Extent) -> Result<Variables> {
     let cache = Cache::open()?;
     if extent == Extent::Services {
-        return tools::install(&cache, [&tools::MINIO]);
+        return tools::install(&cache, std::iter::once(&tools::MINIO).chain(&tools::JUDGES));
     }
     // Two things that take minutes on a fresh machine, neither of which keeps its cores busy alone.
     std::thread::scope(|scope| {
         let programs = scope.spawn(|| {
-            tools::install(&cache, std::iter::once(&tools::MINIO).chain(&tools::CLIENTS))
+            let services = std::iter::once(&tools::MINIO).chain(&tools::JUDGES);
+            tools::install(&cache, services.chain(&tools::CLIENTS))
         });
         let mut variables = vec![
             ("BERTH_TEST_PYTHON", text(&python::environment(&cache)?)),

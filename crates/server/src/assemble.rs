@@ -188,7 +188,16 @@ fn subscriptions(config: &Config) -> Result<SubscriptionConfig, ServerError> {
     for (name, section) in &config.upstream.providers {
         providers.insert(name.clone(), provider(name, section)?);
     }
+    let upstream = &config.upstream;
+    let mut bounds = SubscriptionConfig::default().bounds;
+    bounds.list_size = upstream.list_size;
+    bounds.list_tags = upstream.list_tags;
+    bounds.list_pages = upstream.list_pages;
+    bounds.list_time = upstream.list_time;
+    bounds.document_time = upstream.document_time;
+    bounds.minimum_rate = upstream.minimum_rate;
     Ok(SubscriptionConfig {
+        bounds,
         allow: config.upstream.allow.clone(),
         providers,
         interval: config.subscription.interval,

@@ -182,12 +182,55 @@ impl Default for StorageSection {
 }
 
 /// `[upstream]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct UpstreamSection {
     /// Private and loopback ranges that subscriptions may contact.
     pub allow: Vec<IpNet>,
     pub providers: BTreeMap<String, ProviderSection>,
+    /// Bytes of one list of tags, over all its pages.
+    #[serde(deserialize_with = "units::size")]
+    pub list_size: u64,
+    /// Tags of one list.
+    pub list_tags: usize,
+    /// Pages of one list.
+    pub list_pages: usize,
+    /// Time in which a list must be there.
+    #[serde(deserialize_with = "units::duration")]
+    pub list_time: Duration,
+    /// Time in which the body of an answer that is no blob must be there.
+    #[serde(deserialize_with = "units::duration")]
+    pub document_time: Duration,
+    /// Bytes per second that a blob must bring, over half a minute of waiting for it. 0: any.
+    #[serde(deserialize_with = "units::size")]
+    pub minimum_rate: u64,
+}
+
+impl Default for UpstreamSection {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            providers: BTreeMap::new(),
+            list_size: 16 << 20,
+            list_tags: 500_000,
+            list_pages: 2_000,
+            list_time: Duration::from_secs(600),
+            document_time: Duration::from_secs(120),
+            minimum_rate: 1 << 10,
+        }
+    }
+}
+
+impl UpstreamSection {
+    fn check(&self) -> Result<(), ConfigError> {
+        let counts = [self.list_size == 0, self.list_tags == 0, self.list_pages == 0];
+        let times = [self.list_time.is_zero(), self.document_time.is_zero()];
+        if counts.into_iter().chain(times).any(|is_nothing| is_nothing) {
+            let text = "the bounds of [upstream] must be more than nothing";
+            return Err(ConfigError::Value(text.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// `[upstream.providers.NAME]`
@@ -341,6 +384,7 @@ impl Config {
         }
         self.limits.check()?;
         self.gc.check()?;
+        self.upstream.check()?;
         let region = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if server.region.is_empty() || !server.region.bytes().all(region) {
             return Err(ConfigError::Value(format!(

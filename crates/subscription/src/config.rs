@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use berth_oci::client::RetryPolicy;
+use berth_oci::client::{Bounds, RetryPolicy};
 use berth_types::Secret;
 use ipnet::IpNet;
 
@@ -27,6 +27,8 @@ pub struct SubscriptionConfig {
     pub max_attempts: i64,
     /// How single requests to upstreams are repeated.
     pub retry: RetryPolicy,
+    /// What one upstream may cost.
+    pub bounds: Bounds,
     pub limits: SubscriptionLimits,
 }
 
@@ -65,6 +67,7 @@ impl Default for SubscriptionConfig {
             blobs_at_once: 6,
             max_attempts: 5,
             retry: RetryPolicy::default(),
+            bounds: Bounds::default(),
             limits: SubscriptionLimits::default(),
         }
     }

@@ -138,15 +138,14 @@ async fn created(
     tag: &Tag,
     digest: &mut Option<Digest>,
 ) -> Result<Option<Millis>, ClientError> {
-    let mut reference = Reference::Tag(tag.clone());
+    let reference = Reference::Tag(tag.clone());
     *digest = run.client.head_manifest(&run.source_repository, &reference).await?.digest;
-    if let Some(known) = digest {
-        if let Some(created) = run.subscription.known_date(known) {
-            return Ok(created);
-        }
-        reference = Reference::Digest(known.clone());
+    if let Some(created) = digest.as_ref().and_then(|known| run.subscription.known_date(known)) {
+        return Ok(created);
     }
+    // By tag: what a HEAD names is not always there under that name.
     let manifest = run.client.manifest(&run.source_repository, &reference).await?;
+    *digest = Some(manifest.digest.clone());
     let view = first_image(run, manifest.view).await?;
     let created = match view.and_then(|view| view.config) {
         Some(descriptor) if media_type::is_image_config(&descriptor.media_type) => {

@@ -67,6 +67,14 @@ impl Provider {
         configured.unwrap_or_else(|| self.endpoint().unwrap_or(domain).to_owned())
     }
 
+    /// Where an operator writes settings of this source.
+    fn section(self, domain: &str) -> String {
+        match self {
+            Self::Custom => format!("upstream.providers.\"{domain}\""),
+            named => format!("upstream.providers.{}", named.name()),
+        }
+    }
+
     fn settings<'a>(
         self,
         config: &'a SubscriptionConfig,
@@ -104,6 +112,8 @@ pub(crate) fn client(
     let mut client = ClientConfig::for_endpoint(&endpoint)?;
     client.allow.clone_from(&config.allow);
     client.retry = config.retry;
+    client.bounds.clone_from(&config.bounds);
+    client.settings = Some(provider.section(&rule.source_domain));
     if let Some(settings) = provider.settings(config, &rule.source_domain) {
         client.ca.clone_from(&settings.ca);
         client.proxy.clone_from(&settings.proxy);

@@ -5,7 +5,8 @@ use crate::shell::{as_root, find_program, run};
 use anyhow::{Result, bail};
 use std::process::Command;
 
-const SERVICES: &[&str] = &["postgresql", "postgresql-client", "python3", "python3-venv"];
+const SERVICES: &[&str] =
+    &["docker-registry", "postgresql", "postgresql-client", "python3", "python3-venv", "skopeo"];
 
 const EVERYTHING: &[&str] = &[
     "buildah",
@@ -13,13 +14,11 @@ const EVERYTHING: &[&str] = &[
     "containerd",
     "curl",
     "debootstrap",
-    "docker-registry",
     "docker.io",
     "e2fsprogs",
     "mount",
     "podman",
     "runc",
-    "skopeo",
     "tar",
     "umoci",
     "util-linux",

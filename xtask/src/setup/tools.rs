@@ -24,8 +24,8 @@ pub(crate) const MINIO: Tool = Tool {
     version: "v0.0.0-20260212201848-7aac2a2c5b7c",
 };
 
-/// The clients of the end-to-end tests.
-pub(crate) const CLIENTS: [Tool; 4] = [
+/// The clients whose reading of odd upstreams ours is compared with.
+pub(crate) const JUDGES: [Tool; 2] = [
     Tool {
         variable: "BERTH_TEST_CRANE",
         name: "crane",
@@ -38,6 +38,10 @@ pub(crate) const CLIENTS: [Tool; 4] = [
         module: "github.com/regclient/regclient/cmd/regctl",
         version: "v0.11.7",
     },
+];
+
+/// Further clients of the end-to-end tests.
+pub(crate) const CLIENTS: [Tool; 2] = [
     Tool {
         variable: "BERTH_TEST_HELM",
         name: "helm",

@@ -6,7 +6,7 @@ use berth_types::Secret;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::ClientError;
+use super::{Bounds, ClientError};
 
 /// A user name and password for an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,13 @@ pub struct ClientConfig {
     /// `http://host:port` of a proxy that all requests take. Names are then resolved by the proxy:
     /// its own rules decide which addresses they may lead to.
     pub proxy: Option<String>,
-    /// Further hosts that may be this registry's token server.
+    /// Further hosts that may be this registry's token server: names or addresses, with a port when
+    /// only that one is meant.
     pub realms: Vec<String>,
+    /// The section of the configuration that this upstream's settings stand in, for messages:
+    /// `upstream.providers.QUAY`. `None` where it has none.
+    pub settings: Option<String>,
+    pub bounds: Bounds,
     pub retry: RetryPolicy,
     pub connect_timeout: Duration,
     /// The longest silence within a reply.
@@ -67,6 +72,8 @@ impl ClientConfig {
             ca: None,
             proxy: None,
             realms: Vec::new(),
+            settings: None,
+            bounds: Bounds::default(),
             retry: RetryPolicy::default(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),

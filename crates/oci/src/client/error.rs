@@ -48,13 +48,19 @@ pub enum ClientError {
     #[error("{host} answered {status} for {what}{message}")]
     Status { host: String, what: String, status: u16, message: String },
     #[error("{host} named the token server `{realm}`, which is not used: {reason}")]
-    Realm { host: String, realm: String, reason: &'static str },
+    Realm { host: String, realm: String, reason: String },
     #[error("{what}: not following to `{target}`: {reason}")]
     Redirect { what: String, target: String, reason: &'static str },
     #[error("{what}: {reason}")]
     Protocol { what: String, reason: String },
     #[error("{what} is larger than {limit} bytes")]
     TooLarge { what: String, limit: u64 },
+    /// Less came in its time than the bounds ask for.
+    #[error("{what}: {reason}")]
+    TooSlow { what: String, reason: String },
+    /// The conversation costs more than the bounds allow.
+    #[error("{what}: {reason}")]
+    Bound { what: String, reason: String },
     #[error("{what} broke off after {offset} bytes: {reason}")]
     Broken { what: String, offset: u64, reason: String },
     #[error("{what} has digest {actual} instead of {expected}")]
@@ -69,7 +75,9 @@ impl ClientError {
             Self::Refused { .. } => ClientErrorKind::Refused,
             Self::NotFound { .. } => ClientErrorKind::NotFound,
             Self::Unauthorized { .. } => ClientErrorKind::Unauthorized,
-            Self::Unreachable { .. } | Self::Broken { .. } => ClientErrorKind::Transient,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::TooSlow { .. } => {
+                ClientErrorKind::Transient
+            }
             Self::RateLimited { .. } => ClientErrorKind::RateLimited,
             Self::Status { status, .. } if *status >= 500 || *status == 408 => {
                 ClientErrorKind::Transient
@@ -79,6 +87,7 @@ impl ClientError {
             | Self::Redirect { .. }
             | Self::Protocol { .. }
             | Self::TooLarge { .. }
+            | Self::Bound { .. }
             | Self::Digest { .. } => ClientErrorKind::Invalid,
             Self::Config(_) => ClientErrorKind::Config,
         }
@@ -87,6 +96,11 @@ impl ClientError {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind(), ClientErrorKind::Transient | ClientErrorKind::RateLimited)
+    }
+
+    /// Whether a call repeats the request by itself: another try right after a trickle trickles.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.is_transient() && !matches!(self, Self::TooSlow { .. })
     }
 
     /// The time before which the upstream does not want to be asked again, where it named one: a

@@ -1,11 +1,13 @@
 //! For how long a registry that limits the rate of requests wants to be left alone.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use berth_types::Millis;
 use chrono::{DateTime, NaiveDateTime};
-use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
+use http::{HeaderMap, Method};
 
 /// Beyond this a number is a time since the epoch and not a number of seconds from now: GitHub's
 /// `X-RateLimit-Reset` and others are written like that.
@@ -17,9 +19,54 @@ const REMAINING: [&str; 3] =
     ["ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"];
 const RESET: [&str; 3] = ["ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"];
 
+/// A pause is remembered for no longer: a caller with more patience than the upstream asks again.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// What a limit counts: Docker Hub's quota, for one, is of GETs of manifests alone.
+pub(crate) type Counted = (Method, &'static str);
+
+/// Pauses that an upstream asked for: what is asked at the same time, or by another task, keeps
+/// them too.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    ends: Mutex<HashMap<Counted, Pause>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    ends: Instant,
+    forgotten: Instant,
+}
+
+impl Pauses {
+    pub(crate) fn begin(&self, counted: Counted, pause: Duration) {
+        let now = Instant::now();
+        let pause = Pause { ends: now + pause, forgotten: now + pause.min(REMEMBERED) };
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(counted, pause);
+    }
+
+    /// What is left of the pause.
+    pub(crate) fn left(&self, counted: &Counted) -> Option<Duration> {
+        let now = Instant::now();
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = *ends.get(counted)?;
+        if pause.forgotten <= now {
+            ends.remove(counted);
+            return None;
+        }
+        Some(pause.ends.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+}
+
 /// The pause that a refusal asks for: `Retry-After`, else what its `RateLimit` fields say.
 pub(crate) fn pause(headers: &HeaderMap, now: Millis) -> Option<Duration> {
     retry_after(headers, now).or_else(|| window(headers, now)).map(|pause| pause.min(LONGEST))
+}
+
+/// Whether an answer speaks of a limit by more than its status: only then a 403 or 503 is one.
+pub(crate) fn is_named(headers: &HeaderMap) -> bool {
+    let mut names = REMAINING.iter().chain(&["retry-after", "ratelimit"]);
+    names.any(|name| headers.contains_key(*name))
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3); a date counts from the answer's own

@@ -1,4 +1,5 @@
-//! One exchange with an upstream: redirects followed by hand, 401 answered, faults repeated.
+//! One exchange with an upstream: redirects followed by hand under the dialer's checks, refusals
+//! put into words, faults repeated.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -6,18 +7,32 @@ use std::time::Duration;
 
 use berth_types::{Clock as _, SystemClock};
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION};
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rand::Rng as _;
 use serde::Deserialize;
 use url::Url;
 
-use super::dialer::{chain, host_of};
-use super::{ClientError, ClientErrorKind, RegistryClient, file_body, rate};
+use super::bounds::Body;
+use super::dialer::{Dialer, chain, host_of};
+use super::encoding::{self, Encoding};
+use super::rate::{self, Pauses};
+use super::{ClientConfig, ClientError, ClientErrorKind, file_body};
 
 const MAX_REDIRECTS: usize = 5;
-/// Bytes of an error reply that are looked at.
+/// Bytes of an error reply that are looked at, and the time that it gets.
 const MAX_ERROR_REPLY: u64 = 16 * 1024;
+const ERROR_REPLY_TIME: Duration = Duration::from_secs(10);
+
+/// How requests get to one upstream and answers come back, without its authorisation.
+pub(crate) struct Wire {
+    pub(crate) config: ClientConfig,
+    /// `scheme://host[:port]/` of the registry.
+    pub(crate) base: Url,
+    dialer: Dialer,
+    pauses: Pauses,
+}
 
 /// A request body that can be sent again.
 #[derive(Debug, Clone)]
@@ -49,56 +64,107 @@ impl<'a> Exchange<'a> {
 
 /// A reply whose body was not read yet.
 pub(crate) struct Reply {
-    pub(crate) response: reqwest::Response,
+    response: reqwest::Response,
     what: String,
+    time: Duration,
 }
 
 impl Reply {
-    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
-        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
     }
 
-    /// The whole body, of at most `limit` bytes.
-    pub(crate) async fn bytes(mut self, limit: u64) -> Result<Bytes, ClientError> {
-        let mut body = BytesMut::new();
-        loop {
-            let offset = body.len() as u64;
-            match self.response.chunk().await {
-                Ok(Some(chunk)) if offset + chunk.len() as u64 > limit => {
-                    return Err(ClientError::TooLarge { what: self.what, limit });
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    pub(crate) fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header(CONTENT_LENGTH).and_then(|text| text.trim().parse().ok())
+    }
+
+    /// How the body is written.
+    ///
+    /// # Errors
+    /// `Protocol` for an encoding that cannot be read.
+    pub(crate) fn encoding(&self) -> Result<Encoding, ClientError> {
+        let header = self.header(CONTENT_ENCODING);
+        Encoding::of(header).ok_or_else(|| ClientError::Protocol {
+            what: self.what.clone(),
+            reason: format!("it comes in the encoding `{}`", header.unwrap_or_default()),
+        })
+    }
+
+    /// The body as it arrives.
+    pub(crate) fn body(self) -> Body {
+        let what = self.what;
+        let broken = move |error: reqwest::Error| ClientError::Broken {
+            what: what.clone(),
+            offset: 0,
+            reason: chain(&error),
+        };
+        self.response.bytes_stream().map_err(broken).boxed()
+    }
+
+    /// The whole body, of at most `limit` bytes, within the time that documents get.
+    pub(crate) async fn bytes(self, limit: u64) -> Result<Bytes, ClientError> {
+        let (what, time) = (self.what.clone(), self.time);
+        let mut body = match self.encoding()? {
+            Encoding::Identity => self.body(),
+            Encoding::Gzip => encoding::gunzip(&what, self.body()),
+        };
+        let reading = async {
+            let mut bytes = BytesMut::new();
+            while let Some(chunk) = body.try_next().await? {
+                if bytes.len() as u64 + chunk.len() as u64 > limit {
+                    return Err(ClientError::TooLarge { what: what.clone(), limit });
                 }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(body.freeze()),
-                Err(error) => {
-                    let reason = chain(&error);
-                    return Err(ClientError::Broken { what: self.what, offset, reason });
-                }
+                bytes.extend_from_slice(&chunk);
             }
-        }
+            Ok(bytes.freeze())
+        };
+        tokio::time::timeout(time, reading).await.unwrap_or_else(|_| {
+            let reason = format!("not there after {} s (upstream.document_time)", time.as_secs());
+            Err(ClientError::TooSlow { what: what.clone(), reason })
+        })
     }
 }
 
-impl RegistryClient {
-    /// Sends with the upstream's authorisation for `scope` and takes 2xx (and 416, which a caller
-    /// of ranges reads) as success. Makes no second try except to authorise.
-    pub(crate) async fn send(
-        &self,
-        mut exchange: Exchange<'_>,
-        scope: &str,
-    ) -> Result<Reply, ClientError> {
-        loop {
-            let ticket = self.authorization().ticket(self, scope).await?;
-            exchange.authorization = ticket.as_ref().map(|ticket| ticket.header.clone());
-            let response = self.exchange(&exchange).await?;
-            let ours = response.url().origin() == self.base().origin();
-            let fresh = ticket.as_ref().is_some_and(|ticket| ticket.fresh);
-            if response.status() != StatusCode::UNAUTHORIZED || !ours || fresh {
-                return self.checked(response, exchange.what).await;
-            }
-            let headers = response.headers().clone();
-            let denied = self.refusal(response, exchange.what).await;
-            let used = exchange.authorization.as_ref();
-            self.authorization().learn(self, &headers, scope, used, denied).await?;
+impl Wire {
+    /// # Errors
+    /// [`ClientError::Config`] for a malformed host, proxy or certificate.
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ClientError> {
+        let base = config.base()?;
+        let dialer = Dialer::new(&config)?;
+        Ok(Self { config, base, dialer, pauses: Pauses::default() })
+    }
+
+    pub(crate) fn is_ours(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Waits for the end of a pause that the upstream asked for.
+    ///
+    /// # Errors
+    /// `RateLimited` when that is further away than is waited out.
+    pub(crate) async fn keep_pause(&self, url: &Url, method: &Method) -> Result<(), ClientError> {
+        let counted = (method.clone(), object_kind(url));
+        let Some(left) = self.pauses.left(&counted) else { return Ok(()) };
+        if left > self.config.retry.longest {
+            let host = host_of(&self.base);
+            return Err(ClientError::rate_limited(host, Some(left), SystemClock.now()));
+        }
+        tokio::time::sleep(left).await;
+        Ok(())
+    }
+
+    /// Remembers the pause that a refusal asks for.
+    pub(crate) fn begin_pause(&self, url: &Url, method: &Method, error: &ClientError) {
+        if let ClientError::RateLimited { retry_after: Some(pause), .. } = error {
+            self.pauses.begin((method.clone(), object_kind(url)), *pause);
         }
     }
 
@@ -120,12 +186,12 @@ impl RegistryClient {
             match &exchange.payload {
                 Some(Payload::Bytes(bytes)) => *request.body_mut() = Some(bytes.clone().into()),
                 Some(Payload::File { path, size }) => {
-                    request.headers_mut().insert(http::header::CONTENT_LENGTH, (*size).into());
+                    request.headers_mut().insert(CONTENT_LENGTH, (*size).into());
                     *request.body_mut() = Some(file_body::open(path).await?);
                 }
                 None => {}
             }
-            let response = self.dialer().execute(request).await?;
+            let response = self.dialer.execute(request).await?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
@@ -164,7 +230,7 @@ impl RegistryClient {
         if from.scheme() == "https" && target.scheme() != "https" {
             return Err(refuse(&shown, "https:// is never left for another scheme"));
         }
-        self.dialer().check(&target)?;
+        self.dialer.check(&target)?;
         Ok(target)
     }
 
@@ -176,16 +242,19 @@ impl RegistryClient {
     ) -> Result<Reply, ClientError> {
         let status = response.status();
         if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Ok(Reply { response, what: what.to_owned() });
+            let time = self.config.bounds.document_time;
+            return Ok(Reply { response, what: what.to_owned(), time });
         }
         Err(self.refusal(response, what).await)
     }
 
-    async fn refusal(&self, response: reqwest::Response, what: &str) -> ClientError {
+    /// The error that a status stands for.
+    pub(crate) async fn refusal(&self, response: reqwest::Response, what: &str) -> ClientError {
         let (status, host) = (response.status(), host_of(response.url()));
         let now = SystemClock.now();
         let retry_after = rate::pause(response.headers(), now);
-        let reply = Reply { response, what: what.to_owned() };
+        let limited = rate::is_named(response.headers());
+        let reply = Reply { response, what: what.to_owned(), time: ERROR_REPLY_TIME };
         let message = reply.bytes(MAX_ERROR_REPLY).await.map(|body| message(&body));
         let message = message.unwrap_or_default();
         let what = what.to_owned();
@@ -193,7 +262,9 @@ impl RegistryClient {
             StatusCode::NOT_FOUND | StatusCode::GONE => ClientError::NotFound { what, message },
             StatusCode::TOO_MANY_REQUESTS => ClientError::rate_limited(host, retry_after, now),
             // GitHub says it with 403, servers in maintenance with 503.
-            StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => {
+            StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE
+                if retry_after.is_some() && limited =>
+            {
                 ClientError::rate_limited(host, retry_after, now)
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -210,13 +281,13 @@ impl RegistryClient {
         F: FnMut() -> R,
         R: Future<Output = Result<T, ClientError>>,
     {
-        let policy = self.config().retry;
+        let policy = self.config.retry;
         let mut tries = 0;
         let mut waited = Duration::ZERO;
         loop {
             let error = match operation().await {
                 Ok(value) => return Ok(value),
-                Err(error) if !error.is_transient() || tries >= policy.retries => {
+                Err(error) if !error.is_repeated() || tries >= policy.retries => {
                     return Err(error);
                 }
                 Err(error) => error,
@@ -237,7 +308,7 @@ impl RegistryClient {
     /// The pause before try number `tries + 1`; `None` when the upstream wants a longer one than
     /// is waited out.
     pub(crate) fn pause(&self, tries: u32, error: &ClientError) -> Option<Duration> {
-        let policy = self.config().retry;
+        let policy = self.config.retry;
         let full = policy.base.saturating_mul(2_u32.saturating_pow(tries)).min(policy.longest);
         let own = full.mul_f64(rand::rng().random_range(0.5..=1.0));
         match error {
@@ -247,6 +318,15 @@ impl RegistryClient {
             _ => Some(own),
         }
     }
+}
+
+/// What the object of a request is: `manifests`, `blobs` or `tags` of `/v2/<name>/<kind>/<which>`.
+pub(crate) fn object_kind(url: &Url) -> &'static str {
+    let before_last = url.path_segments().and_then(|mut segments| segments.nth_back(1));
+    ["manifests", "blobs", "tags"]
+        .into_iter()
+        .find(|kind| Some(*kind) == before_last)
+        .unwrap_or("others")
 }
 
 /// `: CODE: words` out of an error reply of the distribution specification; else nothing.

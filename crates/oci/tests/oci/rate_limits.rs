@@ -65,3 +65,22 @@ async fn faults_of_the_server_are_tried_again() {
     assert!(client(&address).tags("a/b").await.is_err_and(|error| error.is_transient()));
     assert_eq!(log.all().len(), 4, "one try and three more");
 }
+
+#[tokio::test]
+async fn a_pause_holds_for_the_same_kind_of_request_only() {
+    let (address, log) = serve(|seen, _| {
+        if seen.request.starts_with("GET") && seen.request.contains("/manifests/") {
+            return reply(429, &[("retry-after", "3600")], "");
+        }
+        reply(200, &[], r#"{"tags":["v1"]}"#)
+    })
+    .await;
+    let client = client(&address);
+    for _ in 0..3 {
+        let error = client.manifest("a/b", &"v1".parse().expect("tag")).await.expect_err("limited");
+        assert!(error.retry_at().is_some(), "{error}");
+    }
+    assert_eq!(log.count("GET /v2/a/b/manifests/"), 1, "a pause is kept by whoever asks");
+    assert!(client.head_manifest("a/b", &"v1".parse().expect("tag")).await.is_ok());
+    assert!(client.tags("a/b").await.is_ok());
+}

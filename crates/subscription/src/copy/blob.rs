@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth_artifacts::ArtifactErrorKind;
 use berth_metadata::tables::artifact_subscription_delivery;
 use berth_metadata::{DbError, Session};
 use berth_oci::Descriptor;
@@ -83,7 +84,24 @@ impl CopyRun {
         Ok(())
     }
 
+    /// Bytes that are not those of the digest are fetched once more: what damages them on the way,
+    /// and caches in between, may not do it twice.
     async fn download(&self, blob: &Descriptor) -> Result<(), CopyFailure> {
+        let mut damaged = false;
+        match self.download_once(blob, &mut damaged).await {
+            Err(CopyFailure::Tag(reason)) if damaged => {
+                self.task.log(format!("{reason}; it is fetched once more")).await;
+                self.download_once(blob, &mut damaged).await
+            }
+            other => other,
+        }
+    }
+
+    async fn download_once(
+        &self,
+        blob: &Descriptor,
+        damaged: &mut bool,
+    ) -> Result<(), CopyFailure> {
         let stream = self.client.blob(&self.source_repository, blob).await?;
         // The service knows that a stream broke; why it did is known here.
         let broke: Arc<Mutex<Option<ClientError>>> = Arc::default();
@@ -102,6 +120,7 @@ impl CopyRun {
         let blobs = self.subscription.artifacts().blobs();
         let stored = blobs.put(ctx, &self.repository, &blob.digest, size, body).await;
         if let Err(error) = stored {
+            *damaged = error.kind() == ArtifactErrorKind::DigestInvalid;
             let cause = broke.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(match cause {
                 Some(cause) => cause.into(),

@@ -20,10 +20,12 @@ impl CopyRun {
         tag: &Tag,
         digest: Option<Digest>,
     ) -> Result<Source, CopyFailure> {
-        if let Some(digest) = digest {
-            let is_here = self.has_manifest(&digest).await?;
-            return self.load(&digest, is_here).await;
+        if let Some(digest) = digest
+            && self.has_manifest(&digest).await?
+        {
+            return self.load(&digest, true).await;
         }
+        // By tag: what a HEAD names is not always there under that name.
         let reference = Reference::Tag(tag.clone());
         let fetched = self.client.manifest(&self.source_repository, &reference).await?;
         let is_here = self.has_manifest(&fetched.digest).await?;

@@ -127,7 +127,8 @@ async fn flaky(faults: usize) -> (String, Arc<Mutex<Vec<String>>>) {
     (domain, log)
 }
 
-fn answer(asked: &str) -> Response {
+/// What an upstream with the tags v1 and v2 says.
+pub(crate) fn answer(asked: &str) -> Response {
     if asked.contains("/tags/list") {
         return r#"{"tags":["v1","v2"]}"#.into_response();
     }
@@ -171,8 +172,9 @@ async fn a_fault_of_one_tag_is_tried_again_and_nothing_is_asked_twice(place: Pla
     assert!(place.pulled(&place.target, "v2").await.is_some());
     let asked = std::mem::take(&mut *log.lock().expect("log"));
     let count = |part: &str| asked.iter().filter(|one| one.contains(part)).count();
+    // What is not here is not compared: one GET of the tag.
     assert_eq!((count("/tags/list"), count("GET /v2/source/app/manifests/v1")), (1, 1));
-    assert_eq!(count("HEAD /v2/source/app/manifests/v1"), 0);
+    assert_eq!(count("HEAD "), 0, "{asked:?}");
 
     // Nothing changed: the list, and a HEAD per tag.
     assert_eq!(place.run(&subscription, &rule).await.said(), ("SUCCESS", "success"));

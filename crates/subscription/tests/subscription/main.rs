@@ -2,7 +2,9 @@
 
 mod copies;
 mod faults;
+mod judges;
 mod odd;
+mod odd_upstreams;
 mod platforms;
 mod private;
 mod referrers;

@@ -108,9 +108,16 @@ impl Place {
     }
 
     pub(crate) fn subscription_of(&self, allow: &[&str], max_attempts: i64) -> Subscription {
-        let config = SubscriptionConfig {
+        self.subscription_where(allow, |config| config.max_attempts = max_attempts)
+    }
+
+    pub(crate) fn subscription_where(
+        &self,
+        allow: &[&str],
+        change: impl FnOnce(&mut SubscriptionConfig),
+    ) -> Subscription {
+        let mut config = SubscriptionConfig {
             allow: allow.iter().map(|net| net.parse().expect("net")).collect(),
-            max_attempts,
             retry: RetryPolicy {
                 retries: 1,
                 base: Duration::from_millis(10),
@@ -118,6 +125,7 @@ impl Place {
             },
             ..SubscriptionConfig::default()
         };
+        change(&mut config);
         self.subscription_with(config)
     }
 
