@@ -5,4 +5,5 @@ mod broken_layer;
 mod cancel;
 mod golden;
 mod image_shapes;
+mod private_layer;
 mod real_image;

@@ -72,3 +72,56 @@ async fn a_token_that_was_refused_the_source_begins_an_upload() {
     let begun = mount(&registry, &token, &format!("{digest}&from=team/source")).await;
     begun.expect(202);
 }
+
+/// Every way into a repository with nothing but the digest of a blob that another one has.
+#[tokio::test]
+async fn a_digest_alone_opens_no_private_blob() {
+    let registry = TestRegistry::start().await;
+    let digest = registry.push_blob("team/private", b"the keys to everything").await;
+    let token = token(&registry, "repository:team/target:pull,push").await;
+    let path = format!("/v2/team/target/blobs/{digest}");
+    let call = |method: Method, path: String, body: Body| {
+        let (registry, token) = (&registry, &token);
+        async move {
+            let headers = [("content-type", crate::harness::MANIFEST)];
+            registry.call_as(Some(token), method, &path, &headers, body).await
+        }
+    };
+    // Not by a mount of whatever source.
+    for from in ["", "&from=team/private", "&from=team/target", "&from=team/nowhere"] {
+        let answer = mount(&registry, &token, &format!("{digest}{from}")).await;
+        assert!([202, 401].contains(&answer.status.as_u16()), "{from}: {answer}");
+    }
+    // Not by an upload that ends with its digest and other bytes, or none.
+    for content in [&b""[..], b"other bytes"] {
+        let begun = call(Method::POST, TARGET.to_owned(), Body::empty()).await.expect(202);
+        let location = begun.header("location");
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let end = format!("{location}{separator}digest={digest}");
+        let ended = call(Method::PUT, end, Body::from(content)).await;
+        assert_eq!(ended.error(), (400, "DIGEST_INVALID".to_owned()));
+    }
+    // Not by a manifest that names it as config or layer.
+    let empty = registry.push_blob("team/target", b"{}").await;
+    for (config, layer) in [(&digest, &empty), (&empty, &digest)] {
+        let size = |one: &Digest| if *one == empty { 2 } else { 22 };
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": crate::harness::MANIFEST,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config.as_str(), "size": size(config),
+            },
+            "layers": [{
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": layer.as_str(), "size": size(layer),
+            }],
+        });
+        let body = Body::from(manifest.to_string());
+        let pushed = call(Method::PUT, "/v2/team/target/manifests/v1".to_owned(), body).await;
+        assert_eq!(pushed.error().1, "MANIFEST_BLOB_UNKNOWN", "{pushed}");
+    }
+    for method in [Method::GET, Method::HEAD] {
+        call(method, path.clone(), Body::empty()).await.expect(404);
+    }
+}
