@@ -202,6 +202,7 @@ fn subscriptions(config: &Config) -> Result<SubscriptionConfig, ServerError> {
         providers,
         interval: config.subscription.interval,
         workers: config.subscription.workers,
+        longest_pause: config.subscription.longest_pause,
         limits: SubscriptionLimits {
             tag_count: config.subscription.max_tag_count.into(),
             dated_tags: config.subscription.max_dated_tags,

@@ -295,6 +295,9 @@ pub struct SubscriptionSection {
     /// How long a task may go without progress before it ends as failed. 0: for ever.
     #[serde(deserialize_with = "units::duration")]
     pub deadline: Duration,
+    /// How long a task waits at most for an upstream that names the time of the next request.
+    #[serde(deserialize_with = "units::duration")]
+    pub longest_pause: Duration,
 }
 
 impl Default for SubscriptionSection {
@@ -305,6 +308,7 @@ impl Default for SubscriptionSection {
             max_tag_count: 100,
             max_dated_tags: 2000,
             deadline: Duration::from_secs(900),
+            longest_pause: Duration::from_secs(24 * 3600),
         }
     }
 }

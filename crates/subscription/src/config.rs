@@ -25,6 +25,8 @@ pub struct SubscriptionConfig {
     pub blobs_at_once: usize,
     /// How often a run is tried when faults are transient or its worker dies.
     pub max_attempts: i64,
+    /// How long a run waits at most for an upstream that names the time of the next request.
+    pub longest_pause: Duration,
     /// How single requests to upstreams are repeated.
     pub retry: RetryPolicy,
     /// What one upstream may cost.
@@ -66,6 +68,7 @@ impl Default for SubscriptionConfig {
             tags_at_once: 3,
             blobs_at_once: 6,
             max_attempts: 5,
+            longest_pause: Duration::from_secs(24 * 3600),
             retry: RetryPolicy::default(),
             bounds: Bounds::default(),
             limits: SubscriptionLimits::default(),

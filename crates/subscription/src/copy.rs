@@ -9,14 +9,14 @@ mod tally;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_artifacts::{PushOptions, Repository};
 use berth_metadata::tables::artifact_subscription_result::{self, Outcome};
 use berth_oci::ManifestView;
 use berth_oci::client::RegistryClient;
 use berth_tasks::{TASKS_CHANNEL, TaskFailure, TaskHandle};
-use berth_types::{Ctx, Digest, Platform, Reference, Tag};
+use berth_types::{Ctx, Digest, Millis, Platform, Reference, Tag};
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
@@ -57,6 +57,8 @@ pub(crate) struct CopyRun {
     bytes_copied: AtomicU64,
     /// Blobs that the source delivered and that are not written down yet.
     delivered: Mutex<Vec<Digest>>,
+    /// Until when the source wants to be left alone, and its words.
+    paused: Mutex<Option<(Millis, String)>>,
 }
 
 /// Where a tag stands after its try.
@@ -65,6 +67,8 @@ pub(crate) enum TagEnd {
     Completed,
     /// A fault that may pass; another attempt of the task takes it up.
     Waits(String),
+    /// The source wants to be left alone; the run goes on from here when it may ([`CopyRun::pause`]).
+    Paused,
 }
 
 /// A manifest, here or at the source.
@@ -142,6 +146,7 @@ impl CopyRun {
             in_progress: Mutex::default(),
             bytes_copied: AtomicU64::new(0),
             delivered: Mutex::default(),
+            paused: Mutex::default(),
         }
     }
 
@@ -159,6 +164,10 @@ impl CopyRun {
         tag: &Tag,
         known: Option<Digest>,
     ) -> Result<TagEnd, TaskFailure> {
+        // Tags that began before may end; no other one begins.
+        if self.pause().is_some() {
+            return Ok(TagEnd::Paused);
+        }
         match self.copy(tag, known).await {
             Ok(()) => {
                 metrics::counter!("berth_subscription_tags_total", "result" => "success")
@@ -166,12 +175,17 @@ impl CopyRun {
                 Ok(TagEnd::Completed)
             }
             Err(CopyFailure::Task(failure)) => Err(failure),
+            Err(CopyFailure::Pause { until, reason }) => {
+                self.postpone(tag, &reason).await?;
+                let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+                if paused.as_ref().is_none_or(|(before, _)| *before < until) {
+                    *paused = Some((until, reason));
+                }
+                Ok(TagEnd::Paused)
+            }
             Err(CopyFailure::Fault(reason)) if !self.last_attempt => {
                 self.task.log(format!("{tag}: {reason}; it is tried again")).await;
-                let mut session = self.task.fenced().await?;
-                artifact_subscription_result::postpone(&mut session, self.task.id(), tag, &reason)
-                    .await?;
-                session.commit().await?;
+                self.postpone(tag, &reason).await?;
                 Ok(TagEnd::Waits(format!("{tag}: {reason}")))
             }
             Err(CopyFailure::Fault(reason) | CopyFailure::Tag(reason)) => {
@@ -182,6 +196,20 @@ impl CopyRun {
                 Ok(TagEnd::Completed)
             }
         }
+    }
+
+    /// How long the source wants to be left alone, and its words: what the end of this attempt says.
+    pub(crate) fn pause(&self) -> Option<TaskFailure> {
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, reason) = paused.as_ref()?;
+        Some(self.subscription.postponed(*until, reason))
+    }
+
+    /// The row is PENDING again, and says why.
+    async fn postpone(&self, tag: &Tag, reason: &str) -> Result<(), TaskFailure> {
+        let mut session = self.task.fenced().await?;
+        artifact_subscription_result::postpone(&mut session, self.task.id(), tag, reason).await?;
+        Ok(session.commit().await?)
     }
 
     async fn copy(&self, tag: &Tag, known: Option<Digest>) -> Result<(), CopyFailure> {

@@ -86,6 +86,7 @@ impl SubscriptionHandler {
             match end {
                 TagEnd::Completed => done += 1,
                 TagEnd::Waits(reason) => waiting = Some(reason),
+                TagEnd::Paused => {}
             }
             task.progress(json!({
                 "TagsDone": done,
@@ -94,6 +95,9 @@ impl SubscriptionHandler {
             }));
         }
         drop(ends);
+        if let Some(pause) = run.pause() {
+            return Err(pause);
+        }
         match waiting {
             Some(reason) => Err(TaskFailure::Transient(reason)),
             None => self.conclude(task).await,

@@ -43,7 +43,7 @@ pub(crate) async fn make(run: &CopyRun) -> Result<Plan, TaskFailure> {
     }
     run.task.log(format!("listing the tags of {}", run.source)).await;
     let listed = run.client.tags(&run.source_repository).await;
-    let listed = listed.map_err(|error| failure(&error))?;
+    let listed = listed.map_err(|error| failure(run, &error))?;
     let candidates = select::candidates(&listed, &run.pattern, run.rule.referrers);
     let matching = candidates.len();
     let count = usize::try_from(run.rule.tag_count).unwrap_or(usize::MAX);
@@ -128,7 +128,7 @@ async fn dated(run: &CopyRun, tag: Tag) -> Result<Dated, TaskFailure> {
                 run.task.log(format!("{tag}: creation time is unknown: {error}")).await;
                 Ok(Dated { tag, digest: None, created: None })
             }
-            _ => Err(failure(&error)),
+            _ => Err(failure(run, &error)),
         },
     }
 }
@@ -191,8 +191,10 @@ pub(crate) async fn config(
     Ok(ConfigView::parse(&bytes).ok())
 }
 
-fn failure(error: &ClientError) -> TaskFailure {
-    if error.is_transient() {
+fn failure(run: &CopyRun, error: &ClientError) -> TaskFailure {
+    if let Some(until) = error.retry_at() {
+        run.subscription.postponed(until, &error.to_string())
+    } else if error.is_transient() {
         TaskFailure::Transient(error.to_string())
     } else {
         TaskFailure::Permanent(error.to_string())

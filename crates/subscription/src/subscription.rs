@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use berth_artifacts::Artifacts;
 use berth_metadata::Db;
 use berth_oci::client::{ClientError, RegistryClient};
-use berth_tasks::Handler;
+use berth_tasks::{Handler, TaskFailure};
 use berth_types::{Clock, Digest, Millis};
 
 use crate::artifact_subscription_rule::SubscriptionRule;
@@ -109,6 +110,15 @@ impl Subscription {
 
     pub(crate) fn now(&self) -> Millis {
         self.inner.clock.now()
+    }
+
+    /// The end of an attempt whose source named the time of the next request: the task waits for it
+    /// without a slot and spends no attempt, and asks again after the operator's longest pause at the
+    /// latest.
+    pub(crate) fn postponed(&self, until: Millis, reason: &str) -> TaskFailure {
+        let pause = u64::try_from(until.saturating_sub(self.now())).unwrap_or_default();
+        let delay = Duration::from_millis(pause).min(self.config().longest_pause);
+        TaskFailure::Postpone { delay, reason: reason.to_owned() }
     }
 
     /// The client for a rule's source, made once.

@@ -79,6 +79,7 @@ pub const KEYS: &[Key] = &[
     key("subscription.max_dated_tags", Kind::Count, "tags ordered by creation time (2000)"),
     key("subscription.deadline", Kind::Duration, "time without progress; 0: any (15m)"),
     key("maintenance.deadline", Kind::Duration, "time without progress; 0: any (1h)"),
+    key("subscription.longest_pause", Kind::Duration, "longest wait for a limiting source (24h)"),
     key("gc.interval", Kind::Duration, "time between two collections; 0: on request only (1h)"),
     key("gc.grace", Kind::Duration, "how long what nothing uses stays (24h)"),
     key("gc.layer_cache", Kind::Duration, "how long unused converted layers stay (7d)"),

@@ -4,6 +4,7 @@ use berth_artifacts::{ArtifactError, ArtifactErrorKind};
 use berth_metadata::DbError;
 use berth_oci::client::ClientError;
 use berth_tasks::TaskFailure;
+use berth_types::Millis;
 
 /// Why a tag was not copied.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(super) enum CopyFailure {
     Fault(String),
     /// This tag, for good.
     Tag(String),
+    /// The source named the time before which it does not want to be asked again.
+    Pause { until: Millis, reason: String },
 }
 
 impl From<TaskFailure> for CopyFailure {
@@ -30,7 +33,9 @@ impl From<DbError> for CopyFailure {
 
 impl From<ClientError> for CopyFailure {
     fn from(error: ClientError) -> Self {
-        if error.is_transient() {
+        if let Some(until) = error.retry_at() {
+            Self::Pause { until, reason: error.to_string() }
+        } else if error.is_transient() {
             Self::Fault(error.to_string())
         } else {
             Self::Tag(error.to_string())

@@ -7,6 +7,7 @@ mod odd;
 mod odd_upstreams;
 mod platforms;
 mod private;
+mod rate_limits;
 mod referrers;
 mod rules;
 mod support;

@@ -25,7 +25,21 @@ struct State {
     claimed: Vec<String>,
     /// Descriptors by subject; `None` is a registry without the referrers API.
     referrers: Option<HashMap<String, Vec<String>>>,
+    /// How often a part of a request is answered 429, and the seconds of its `Retry-After`.
+    limit: Option<(String, usize, u32)>,
     log: Vec<String>,
+}
+
+impl State {
+    fn limited(&mut self, asked: &str) -> Option<Response> {
+        let (part, times, seconds) = self.limit.as_mut()?;
+        if *times == 0 || !asked.contains(part.as_str()) {
+            return None;
+        }
+        *times -= 1;
+        let headers = [("retry-after", seconds.to_string())];
+        Some((StatusCode::TOO_MANY_REQUESTS, headers).into_response())
+    }
 }
 
 /// The upstream; clones are the same one.
@@ -43,7 +57,8 @@ impl Odd {
             let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
             let mut state = served.lock().expect("state");
             state.log.push(format!("{method} {}", path.strip_prefix(BASE).unwrap_or(&path)));
-            let answer = answer(&state, &method, &path);
+            let limited = state.limited(&format!("{method} {path}"));
+            let answer = limited.unwrap_or_else(|| answer(&state, &method, &path));
             async move { answer }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
@@ -77,6 +92,11 @@ impl Odd {
     pub(crate) fn claim(&self, media_type: &str, digest: &Digest, size: usize) -> String {
         self.state().claimed.push(digest.to_string());
         descriptor(media_type, digest, size)
+    }
+
+    /// Answers 429 to the next requests that hold this part.
+    pub(crate) fn limit(&self, part: &str, times: usize, seconds: u32) {
+        self.state().limit = Some((part.to_owned(), times, seconds));
     }
 
     pub(crate) fn lose(&self, content: &[u8]) {
