@@ -21,6 +21,13 @@ use crate::durable::Unsynced;
 
 /// Space that the log has beyond its end, in bytes: more than a transaction writes between two syncs.
 const AHEAD: u64 = 8 << 20;
+/// A longer log gets no space ahead: it was that long once, and is started over from time to time.
+const MOST: u64 = 32 << 20;
+
+/// Where the space of a log of this length should end.
+fn end_of(length: u64) -> u64 {
+    length.saturating_add(AHEAD).min(MOST).max(length)
+}
 
 pub(crate) struct Log {
     file: File,
@@ -40,7 +47,7 @@ impl Log {
         let (reserved, unreserved) = (AtomicU64::new(0), AtomicBool::new(false));
         let log = Self { file, reserved, unreserved };
         let length = log.file.metadata()?.len();
-        if let Err(error) = log.reserve(length + AHEAD) {
+        if let Err(error) = log.reserve(end_of(length)) {
             tracing::warn!(%error, "no space can be kept for the database's log");
         }
         Ok(log)
@@ -50,7 +57,7 @@ impl Log {
     pub(crate) fn sync(&self) -> Result<(), Unsynced> {
         let length = self.file.metadata().map_err(Unsynced::Failed)?.len();
         if length > self.reserved.load(Ordering::Acquire) {
-            self.reserve(length + AHEAD).or_else(|_| self.reserve(length)).map_err(|error| {
+            self.reserve(end_of(length)).or_else(|_| self.reserve(length)).map_err(|error| {
                 match error.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                         Unsynced::NoSpace(error)
@@ -61,8 +68,8 @@ impl Log {
         }
         self.file.sync_data().map_err(Unsynced::Failed)?;
         // While there is room; the next sync sees whether what was written then has its space.
-        if length + AHEAD / 2 > self.reserved.load(Ordering::Acquire)
-            && let Err(error) = self.reserve(length + AHEAD)
+        if end_of(length) > self.reserved.load(Ordering::Acquire) + AHEAD / 2
+            && let Err(error) = self.reserve(end_of(length))
         {
             tracing::debug!(%error, "no more space can be kept for the database's log");
         }
