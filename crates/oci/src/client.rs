@@ -27,7 +27,7 @@ mod registry;
 mod tags;
 mod transport;
 
-pub use address::Allow;
+pub use address::{Allow, AllowedRange, AllowedRangeError};
 pub use blobs::BlobStream;
 pub use bounds::Bounds;
 pub use config::{ClientConfig, Credentials, RetryPolicy};

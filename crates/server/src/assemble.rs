@@ -68,7 +68,7 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
         artifacts.clone(),
         db.clone(),
         Arc::clone(&clock),
-        subscriptions(config)?,
+        subscriptions(config, bootstrap.instance_id.clone())?,
     );
     let maintenance =
         Maintenance::new(artifacts.clone(), db.clone(), Arc::clone(&store), Arc::clone(&clock));
@@ -141,7 +141,9 @@ pub async fn open_maintenance(config: &Config, access: Access) -> Result<Mainten
 /// [`ServerError`] when database or store cannot be opened.
 pub async fn open_scrub(config: &Config) -> Result<Scrub, ServerError> {
     let Ground { db, store, clock, artifacts } = Ground::open(config, Access::SoleWriter).await?;
-    let settings = subscriptions(config)?;
+    // None before the first start: then there are no rules either.
+    let home = artifacts.instances().default().await.map(|instance| instance.instance_id);
+    let settings = subscriptions(config, home.unwrap_or_default())?;
     let subscription =
         Subscription::new(artifacts.clone(), db.clone(), Arc::clone(&clock), settings);
     let maintenance = Maintenance::new(artifacts, db, store, clock);
@@ -183,7 +185,8 @@ fn layers_at_once(build: &BuildSection, processors: usize) -> usize {
     usize::try_from(held).unwrap_or(usize::MAX).clamp(1, processors.max(1))
 }
 
-fn subscriptions(config: &Config) -> Result<SubscriptionConfig, ServerError> {
+/// `home` is the instance of the operator's own account.
+fn subscriptions(config: &Config, home: String) -> Result<SubscriptionConfig, ServerError> {
     let mut providers = BTreeMap::new();
     for (name, section) in &config.upstream.providers {
         providers.insert(name.clone(), provider(name, section)?);
@@ -199,6 +202,7 @@ fn subscriptions(config: &Config) -> Result<SubscriptionConfig, ServerError> {
     Ok(SubscriptionConfig {
         bounds,
         allow: config.upstream.allow.clone(),
+        home_instance: Some(home),
         providers,
         interval: config.subscription.interval,
         workers: config.subscription.workers,
@@ -226,6 +230,7 @@ fn provider(name: &str, section: &ProviderSection) -> Result<ProviderConfig, Ser
         username: section.username.clone(),
         password: section.password.clone(),
         realms: section.realms.clone(),
+        credentials_for: section.credentials_for.clone(),
     })
 }
 

@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use berth_subscription::AllowedRange;
 use berth_types::Secret;
-use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use gc::GcSection;
@@ -116,6 +116,10 @@ pub struct ServerSection {
     pub master_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "units::duration")]
     pub shutdown_timeout: Duration,
+    /// Answer `/metrics` at this address alone, by plain HTTP; unset: beside everything else.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What whoever reads the metrics sends as bearer token; unset: nothing.
+    pub metrics_token: Option<Secret>,
 }
 
 impl Default for ServerSection {
@@ -134,6 +138,8 @@ impl Default for ServerSection {
             trust_proxy: false,
             master_key_file: None,
             shutdown_timeout: Duration::from_secs(30),
+            metrics_listen: None,
+            metrics_token: None,
         }
     }
 }
@@ -185,8 +191,8 @@ impl Default for StorageSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct UpstreamSection {
-    /// Private and loopback ranges that subscriptions may contact.
-    pub allow: Vec<IpNet>,
+    /// Private and loopback ranges that subscriptions may contact, each on one port or on all.
+    pub allow: Vec<AllowedRange>,
     pub providers: BTreeMap<String, ProviderSection>,
     /// Bytes of one list of tags, over all its pages.
     #[serde(deserialize_with = "units::size")]
@@ -245,6 +251,9 @@ pub struct ProviderSection {
     pub password: Option<Secret>,
     /// Further hosts that may issue tokens for the provider.
     pub realms: Vec<String>,
+    /// Whose rules user name and password serve: `*`, `NAMESPACE` or `NAMESPACE/REPOSITORY`, of
+    /// another instance than the first one behind `INSTANCE_ID/`. Empty: all of the first instance.
+    pub credentials_for: Vec<String>,
 }
 
 /// `[build]`
@@ -376,6 +385,11 @@ impl Config {
         if !server.tls_own_ca && !server.tls_names.is_empty() {
             return Err(ConfigError::Value(
                 "server.tls_names are those of server.tls_own_ca, which is not set".to_owned(),
+            ));
+        }
+        if server.metrics_token.as_ref().is_some_and(|token| token.expose().len() < 16) {
+            return Err(ConfigError::Value(
+                "server.metrics_token must have at least 16 characters".to_owned(),
             ));
         }
         for (name, value) in [

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use berth_oci::client::{Bounds, RetryPolicy};
+use berth_oci::client::{AllowedRange, Bounds, RetryPolicy};
 use berth_types::Secret;
-use ipnet::IpNet;
 
 /// Settings of subscriptions and their upstreams (`[upstream]` and `[subscription]`).
 #[derive(Debug, Clone)]
 pub struct SubscriptionConfig {
     /// Private and loopback ranges that may be contacted; plain HTTP goes to these alone.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<AllowedRange>,
+    /// The instance of the operator's own account; `None`: every instance is.
+    pub home_instance: Option<String>,
     /// By provider name (`DOCKER_HUB`, `QUAY`, `GCR`, `GHCR`) or, for CUSTOM sources, by domain as
     /// a rule names it.
     pub providers: BTreeMap<String, ProviderConfig>,
@@ -47,6 +48,9 @@ pub struct ProviderConfig {
     pub password: Option<Secret>,
     /// Further hosts that may be the upstream's token server.
     pub realms: Vec<String>,
+    /// Whose rules user name and password serve: `*`, `NAMESPACE` or `NAMESPACE/REPOSITORY` of the
+    /// target in the home instance, or the same behind `INSTANCE_ID/`. Empty: `*`.
+    pub credentials_for: Vec<String>,
 }
 
 /// Bounds of rules.
@@ -62,6 +66,7 @@ impl Default for SubscriptionConfig {
     fn default() -> Self {
         Self {
             allow: Vec::new(),
+            home_instance: None,
             providers: BTreeMap::new(),
             interval: Duration::from_secs(3600),
             workers: 2,

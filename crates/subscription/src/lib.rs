@@ -32,6 +32,7 @@ pub use artifact_subscription_rule::{
     IndexMode, NewSubscriptionRule, RuleChanges, SubscriptionRule,
 };
 pub use artifact_subscription_task::{ResultRow, SubscriptionTaskView};
+pub use berth_oci::client::AllowedRange;
 pub use config::{ProviderConfig, SubscriptionConfig, SubscriptionLimits};
 pub use error::{SubscriptionError, SubscriptionErrorKind};
 pub use schedule::SCHEDULE_KIND;

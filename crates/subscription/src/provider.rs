@@ -87,6 +87,31 @@ impl Provider {
     }
 }
 
+/// Whether the operator's credentials for the rule's source are for this rule. They are the
+/// operator's: a rule of somebody else would read with them what it may not.
+pub(crate) fn has_credentials(config: &SubscriptionConfig, rule: &SubscriptionRule) -> bool {
+    let provider = Provider::parse(&rule.source_provider);
+    let settings = provider.and_then(|one| one.settings(config, &rule.source_domain));
+    let Some(settings) = settings.filter(|settings| settings.username.is_some()) else {
+        return false;
+    };
+    let at_home = config.home_instance.as_ref().is_none_or(|home| *home == rule.instance_id);
+    let names = |target: &str| match target.split_once('/') {
+        _ if target == "*" => true,
+        None => target == rule.namespace_name,
+        Some((namespace, repository)) => {
+            namespace == rule.namespace_name && repository == rule.repo_name
+        }
+    };
+    if settings.credentials_for.is_empty() {
+        return at_home;
+    }
+    settings.credentials_for.iter().any(|entry| match entry.strip_prefix(&rule.instance_id) {
+        Some(rest) if rest.starts_with('/') => names(rest.trim_start_matches('/')),
+        _ => at_home && names(entry),
+    })
+}
+
 /// An endpoint as `SourceDomain` shows it: `host[:port]`, with `http://` only for plain HTTP.
 ///
 /// # Errors
@@ -118,7 +143,8 @@ pub(crate) fn client(
         client.ca.clone_from(&settings.ca);
         client.proxy.clone_from(&settings.proxy);
         client.realms.clone_from(&settings.realms);
-        client.credentials = settings.username.clone().map(|username| Credentials {
+        let username = settings.username.clone().filter(|_| has_credentials(config, rule));
+        client.credentials = username.map(|username| Credentials {
             username,
             password: settings.password.clone().unwrap_or_default(),
         });
@@ -165,6 +191,62 @@ mod tests {
         }
         for bad in ["", "ftp://x", "host/path", "user@host"] {
             assert!(domain_of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_for_the_rules_that_the_operator_names() {
+        let rule = |instance: &str, namespace: &str, repository: &str| SubscriptionRule {
+            rule_id: "crasr-1".to_owned(),
+            instance_id: instance.to_owned(),
+            namespace_name: namespace.to_owned(),
+            repo_name: repository.to_owned(),
+            source_provider: "QUAY".to_owned(),
+            source_domain: String::new(),
+            source_namespace_name: "a".to_owned(),
+            source_repo_name: "b".to_owned(),
+            platforms: Vec::new(),
+            tag_regexp: ".*".to_owned(),
+            tag_count: 1,
+            override_tags: false,
+            accelerate: false,
+            index_mode: crate::artifact_subscription_rule::IndexMode::Keep,
+            referrers: true,
+            created_at: 0,
+            modified_at: 0,
+        };
+        let serves = |list: &[&str], instance: &str, namespace: &str, repository: &str| {
+            let settings = ProviderConfig {
+                username: Some("robot".to_owned()),
+                credentials_for: list.iter().map(|entry| (*entry).to_owned()).collect(),
+                ..ProviderConfig::default()
+            };
+            let mut config = SubscriptionConfig {
+                home_instance: Some("cri-home".to_owned()),
+                ..SubscriptionConfig::default()
+            };
+            let without = has_credentials(&config, &rule(instance, namespace, repository));
+            assert!(!without, "there are none");
+            config.providers.insert("QUAY".to_owned(), settings);
+            has_credentials(&config, &rule(instance, namespace, repository))
+        };
+        // Without a list: the operator's own instance.
+        assert!(serves(&[], "cri-home", "team", "app"));
+        assert!(!serves(&[], "cri-other", "team", "app"));
+        assert!(serves(&["*"], "cri-home", "team", "app"));
+        assert!(!serves(&["*"], "cri-other", "team", "app"));
+        let list = ["team", "shared/app", "cri-other/guest", "cri-third/*"];
+        for (instance, namespace, repository, expected) in [
+            ("cri-home", "team", "anything", true),
+            ("cri-home", "shared", "app", true),
+            ("cri-home", "shared", "other", false),
+            ("cri-home", "guest", "app", false),
+            ("cri-other", "guest", "app", true),
+            ("cri-other", "team", "app", false),
+            ("cri-third", "team", "app", true),
+        ] {
+            let found = serves(&list, instance, namespace, repository);
+            assert_eq!(found, expected, "{instance} {namespace}/{repository}");
         }
     }
 

@@ -31,8 +31,9 @@ struct Inner {
     db: Db,
     clock: Arc<dyn Clock>,
     config: SubscriptionConfig,
-    /// By provider and domain; they keep connections and tokens from run to run.
-    clients: Mutex<HashMap<(String, String), RegistryClient>>,
+    /// By provider, domain, and whether the operator's credentials are used; they keep connections
+    /// and tokens from run to run.
+    clients: Mutex<HashMap<(String, String, bool), RegistryClient>>,
     dates: Memory<Digest, Option<Millis>>,
     /// What children of indexes are, of which only their manifest says it.
     natures: Memory<Digest, Nature>,
@@ -123,7 +124,8 @@ impl Subscription {
 
     /// The client for a rule's source, made once.
     pub(crate) fn client(&self, rule: &SubscriptionRule) -> Result<RegistryClient, ClientError> {
-        let key = (rule.source_provider.clone(), rule.source_domain.clone());
+        let known = provider::has_credentials(self.config(), rule);
+        let key = (rule.source_provider.clone(), rule.source_domain.clone(), known);
         let mut clients = self.inner.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());

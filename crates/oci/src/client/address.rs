@@ -2,32 +2,112 @@
 //!
 //! The tables are IANA's special-purpose registries (RFC 6890 and its updates).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 use ipnet::IpNet;
+use serde::Deserialize;
+
+/// What an operator lists: addresses, on one port or on all of them. Written as `10.0.0.0/8`,
+/// `10.0.0.0/8:5000`, `10.1.2.3`, `10.1.2.3:5000`, `fd00::/8`, `[fd00::]/8:5000`, `::1` or
+/// `[::1]:5000`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AllowedRange {
+    net: IpNet,
+    port: Option<u16>,
+}
+
+/// A text that is no such range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no range of addresses; write it as 10.0.0.0/8, 10.0.0.0/8:5000, 10.1.2.3:5000 or \
+     [::1]:5000"
+)]
+pub struct AllowedRangeError(String);
+
+impl FromStr for AllowedRange {
+    type Err = AllowedRangeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        read(text).ok_or_else(|| AllowedRangeError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for AllowedRange {
+    type Error = AllowedRangeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+fn read(text: &str) -> Option<AllowedRange> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(AllowedRange { net: address.into(), port: None });
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(AllowedRange {
+            net: address.ip().into(),
+            port: Some(port_of(address.port())?),
+        });
+    }
+    let Some((address, rest)) = text.split_once('/') else {
+        let address: IpAddr = text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+        return Some(AllowedRange { net: address.into(), port: None });
+    };
+    let (length, port) = match rest.split_once(':') {
+        Some((length, port)) => (length, Some(port_of(port.parse().ok()?)?)),
+        None => (rest, None),
+    };
+    // The brackets of IPv6 stand around the address, or around the whole range.
+    let (address, length) = match address.strip_prefix('[') {
+        None => (address, length),
+        Some(inner) => match inner.strip_suffix(']') {
+            Some(address) => (address, length),
+            None => (inner, length.strip_suffix(']')?),
+        },
+    };
+    let net = IpNet::new(address.parse().ok()?, length.parse().ok()?).ok()?;
+    Some(AllowedRange { net, port })
+}
+
+fn port_of(port: u16) -> Option<u16> {
+    (port != 0).then_some(port)
+}
 
 /// The address rule of one client.
 #[derive(Debug, Clone, Default)]
 pub struct Allow {
-    nets: Vec<IpNet>,
+    ranges: Vec<AllowedRange>,
 }
 
 impl Allow {
-    /// Public addresses and those in `nets`.
-    pub fn new(nets: Vec<IpNet>) -> Self {
-        Self { nets }
+    /// Public addresses and those in `ranges`.
+    pub fn new(ranges: Vec<AllowedRange>) -> Self {
+        Self { ranges }
     }
 
-    /// Whether the address may be contacted. Forms that stand for an IPv4 address (mapped, NAT64)
-    /// are judged as that address.
-    pub fn permits(&self, address: IpAddr) -> bool {
+    /// The ports that the rule tells apart from all others.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        self.ranges.iter().filter_map(|range| range.port).collect()
+    }
+
+    /// Whether the address may be contacted on the port. Forms that stand for an IPv4 address
+    /// (mapped, NAT64) are judged as that address.
+    pub fn permits(&self, address: IpAddr, port: u16) -> bool {
         let judged = embedded_v4(address).map_or(address, IpAddr::V4);
-        self.lists(address) || is_public_unicast(judged)
+        self.lists(address, port) || is_public_unicast(judged)
     }
 
-    /// Whether the operator listed the address: what plain HTTP needs.
-    pub fn lists(&self, address: IpAddr) -> bool {
-        let listed = |one: &IpAddr| self.nets.iter().any(|net| net.contains(one));
+    /// Whether the operator listed the address and port: what plain HTTP needs.
+    pub fn lists(&self, address: IpAddr, port: u16) -> bool {
+        let listed = |one: &IpAddr| {
+            self.ranges.iter().any(|range| {
+                range.net.contains(one) && range.port.is_none_or(|listed| listed == port)
+            })
+        };
         listed(&address) || embedded_v4(address).is_some_and(|v4| listed(&IpAddr::V4(v4)))
     }
 }
@@ -161,10 +241,50 @@ mod tests {
     fn only_public_unicast_without_a_list() {
         let allow = Allow::default();
         for address in REFUSED {
-            assert!(!allow.permits(ip(address)), "{address}");
+            assert!(!allow.permits(ip(address), 443), "{address}");
         }
         for address in PUBLIC {
-            assert!(allow.permits(ip(address)), "{address}");
+            assert!(allow.permits(ip(address), 443), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_port_opens_itself_alone() {
+        let allow = |text: &str| Allow::new(vec![text.parse().expect(text)]);
+        for (text, address) in [
+            ("10.0.0.0/8:5000", "10.1.2.3"),
+            ("10.1.2.3:5000", "10.1.2.3"),
+            ("[::1]:5000", "::1"),
+            ("[fd00::]/8:5000", "fd00::1"),
+            ("[fd00::/8]:5000", "fd00::1"),
+            ("fd00::/8:5000", "fd00::1"),
+        ] {
+            let allow = allow(text);
+            assert!(allow.permits(ip(address), 5000) && allow.lists(ip(address), 5000), "{text}");
+            assert!(!allow.permits(ip(address), 5001), "{text}");
+            assert!(!allow.permits(ip("10.9.9.9"), 22) && !allow.permits(ip("fd00::1"), 22));
+            // What is public needs no rule, and a rule takes nothing away.
+            assert!(allow.permits(ip("8.8.8.8"), 22), "{text}");
+            assert_eq!(allow.ports(), BTreeSet::from([5000]));
+        }
+        for text in ["10.1.2.3", "::1", "[::1]", "10.0.0.0/8", "fd00::/8", "[fd00::]/8"] {
+            assert!(allow(text).ports().is_empty(), "{text}");
+        }
+        for text in [
+            "",
+            "x",
+            "10.0.0.0/33",
+            "10.0.0.0/8:",
+            "10.0.0.0/8:0",
+            "10.0.0.1:0",
+            "[::1",
+            "::1]:5",
+            "10.0.0.0/8:70000",
+            "[fd00::/8:5000",
+            "localhost:5000",
+            "10.0.0.0/8:5000:1",
+        ] {
+            text.parse::<AllowedRange>().expect_err(text);
         }
     }
 
@@ -173,12 +293,12 @@ mod tests {
         let nets = ["127.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect(net));
         let allow = Allow::new(nets.to_vec());
         for address in ["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1", "fd00::1"] {
-            assert!(allow.permits(ip(address)), "{address}");
+            assert!(allow.permits(ip(address), 80), "{address}");
         }
         for address in ["10.0.0.1", "::1", "169.254.169.254", "fe80::1"] {
-            assert!(!allow.permits(ip(address)), "{address}");
+            assert!(!allow.permits(ip(address), 80), "{address}");
         }
-        assert!(allow.lists(ip("::ffff:127.0.0.1")) && !allow.lists(ip("8.8.8.8")));
+        assert!(allow.lists(ip("::ffff:127.0.0.1"), 1) && !allow.lists(ip("8.8.8.8"), 1));
     }
 
     proptest::proptest! {
@@ -187,8 +307,9 @@ mod tests {
             let v4 = Ipv4Addr::from_bits(bits);
             let allow = Allow::default();
             let mapped = IpAddr::V6(v4.to_ipv6_mapped());
-            proptest::prop_assert_eq!(allow.permits(IpAddr::V4(v4)), allow.permits(mapped));
-            proptest::prop_assert!(!allow.permits(IpAddr::V4(v4)) || !v4.is_private());
+            let plain = allow.permits(IpAddr::V4(v4), 443);
+            proptest::prop_assert_eq!(plain, allow.permits(mapped, 443));
+            proptest::prop_assert!(!plain || !v4.is_private());
         }
     }
 }

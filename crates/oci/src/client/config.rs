@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use berth_types::Secret;
-use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::{Bounds, ClientError};
+use super::{AllowedRange, Bounds, ClientError};
 
 /// A user name and password for an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +41,7 @@ pub struct ClientConfig {
     pub plain_http: bool,
     pub credentials: Option<Credentials>,
     /// Addresses that may be contacted beside public ones, and those that plain HTTP may reach.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<AllowedRange>,
     /// PEM certificates that are trusted beside the system's.
     pub ca: Option<Vec<u8>>,
     /// `http://host:port` of a proxy that all requests take. Names are then resolved by the proxy:

@@ -4,6 +4,7 @@
 //! so there is no second resolution that could answer differently. Addresses written in a URL
 //! never reach a resolver and are checked before each request instead.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -15,18 +16,47 @@ use super::{ClientConfig, ClientError};
 
 /// An HTTP client that contacts permitted addresses only and follows nothing by itself.
 pub(crate) struct Dialer {
-    https: reqwest::Client,
+    https: Clients,
     /// For plain HTTP, when the upstream was configured with it: listed addresses only.
-    http: Option<reqwest::Client>,
+    http: Option<Clients>,
     allow: Arc<Allow>,
+}
+
+/// A resolver is not told to which port its addresses will be connected, so each port that the
+/// rule knows by number has a client of its own.
+struct Clients {
+    ports: BTreeMap<u16, reqwest::Client>,
+    others: reqwest::Client,
+}
+
+impl Clients {
+    fn new(
+        mut build: impl FnMut(u16) -> Result<reqwest::Client, ClientError>,
+        allow: &Allow,
+    ) -> Result<Self, ClientError> {
+        let ports = allow.ports().into_iter().map(|port| Ok((port, build(port)?)));
+        // Port 0 is none that anybody could list.
+        Ok(Self { ports: ports.collect::<Result<_, ClientError>>()?, others: build(0)? })
+    }
+
+    fn of(&self, url: &Url) -> &reqwest::Client {
+        self.ports.get(&port_of(url)).unwrap_or(&self.others)
+    }
+}
+
+fn port_of(url: &Url) -> u16 {
+    url.port_or_known_default().unwrap_or(0)
 }
 
 impl Dialer {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, ClientError> {
         let allow = Arc::new(Allow::new(config.allow.clone()));
         let made = |rule, certificates| {
-            build(config, &allow, rule, certificates)
-                .map_err(|error| ClientError::Config(chain(&error)))
+            let build = |port| {
+                build(config, &allow, rule, port, certificates)
+                    .map_err(|error| ClientError::Config(chain(&error)))
+            };
+            Clients::new(build, &allow)
         };
         let http = config.plain_http.then(|| made(Rule::Listed, false)).transpose()?;
         // Without any certificate on the machine only plain HTTP can work; then let it.
@@ -46,8 +76,8 @@ impl Dialer {
         self.check(request.url())?;
         let host = host_of(request.url());
         let client = match &self.http {
-            Some(http) if request.url().scheme() == "http" => http,
-            _ => &self.https,
+            Some(http) if request.url().scheme() == "http" => http.of(request.url()),
+            _ => self.https.of(request.url()),
         };
         client.execute(request).await.map_err(|error| classify(&error, host))
     }
@@ -71,7 +101,7 @@ impl Dialer {
             Some(Host::Domain(_)) => return Ok(()),
             None => return Err(ClientError::Config(format!("`{url}` has no host"))),
         };
-        if rule.permits(&self.allow, address) {
+        if rule.permits(&self.allow, address, port_of(url)) {
             Ok(())
         } else {
             Err(ClientError::Refused { host: host_of(url), address })
@@ -89,10 +119,10 @@ enum Rule {
 }
 
 impl Rule {
-    fn permits(self, allow: &Allow, address: IpAddr) -> bool {
+    fn permits(self, allow: &Allow, address: IpAddr, port: u16) -> bool {
         match self {
-            Self::Public => allow.permits(address),
-            Self::Listed => allow.lists(address),
+            Self::Public => allow.permits(address, port),
+            Self::Listed => allow.lists(address, port),
         }
     }
 }
@@ -101,6 +131,7 @@ fn build(
     config: &ClientConfig,
     allow: &Arc<Allow>,
     rule: Rule,
+    port: u16,
     certificates: bool,
 ) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = reqwest::Client::builder()
@@ -121,26 +152,27 @@ fn build(
     } else if let Some(pem) = &config.ca {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
     }
-    let resolver = CheckedResolver { allow: Arc::clone(allow), rule, proxy_host };
+    let resolver = CheckedResolver { allow: Arc::clone(allow), rule, port, proxy_host };
     builder.dns_resolver(Arc::new(resolver)).build()
 }
 
 struct CheckedResolver {
     allow: Arc<Allow>,
     rule: Rule,
+    port: u16,
     /// The operator chose the proxy: it may have a private address.
     proxy_host: Option<String>,
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (allow, rule) = (Arc::clone(&self.allow), self.rule);
+        let (allow, rule, port) = (Arc::clone(&self.allow), self.rule, self.port);
         let trusted = self.proxy_host.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let host = name.as_str();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
             let (permitted, refused): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|one| trusted || rule.permits(&allow, one.ip()));
+                found.into_iter().partition(|one| trusted || rule.permits(&allow, one.ip(), port));
             match (permitted.is_empty(), refused.first()) {
                 (true, Some(one)) => {
                     Err(RefusedAddress { host: host.to_owned(), address: one.ip() }.into())
