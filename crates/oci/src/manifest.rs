@@ -36,6 +36,9 @@ pub enum ManifestError {
     Ambiguous(&'static str, &'static str),
     #[error("{kind} has no `{field}`")]
     Missing { kind: &'static str, field: &'static str },
+    /// Such a type is no media type, and databases know no such text.
+    #[error("manifest has an artifact type with a NUL character")]
+    Nul,
 }
 
 /// What Berth reads of a manifest. The bytes themselves stay the truth and are never rewritten
@@ -110,11 +113,15 @@ impl ManifestView {
         let raw: Raw = serde_json::from_slice(bytes)?;
         raw.check_version()?;
         let media_type = raw.media_type(declared)?;
-        if media_type::is_index(&media_type) {
-            raw.into_index(media_type)
+        let view = if media_type::is_index(&media_type) {
+            raw.into_index(media_type)?
         } else {
-            raw.into_image(media_type)
+            raw.into_image(media_type)?
+        };
+        if view.effective_artifact_type().is_some_and(|name| name.contains('\0')) {
+            return Err(ManifestError::Nul);
         }
+        Ok(view)
     }
 
     pub fn is_index(&self) -> bool {
