@@ -10,7 +10,7 @@ use crate::keyring::KeyStatus;
 use crate::master_key::MasterKey;
 
 /// Settings by which later starts find what the first one made.
-const ACCOUNT: &str = "root_account_id";
+pub(crate) const ACCOUNT: &str = "root_account_id";
 const ROOT_KEY: &str = "root_access_key_id";
 const INSTANCE: &str = "default_instance_id";
 /// How often a start is tried again when another server starts at the same moment.
@@ -40,6 +40,8 @@ pub struct Bootstrap {
     /// The region of the default instance, fixed by the first start.
     pub region: String,
     pub credentials: RootCredentials,
+    /// Whether nothing was there before.
+    pub first: bool,
     /// Whether the operator gave the key pair, so that it need not be written anywhere.
     pub given: bool,
 }
@@ -126,7 +128,7 @@ async fn start(
     config: &BootstrapConfig,
 ) -> Result<Bootstrap, BootstrapError> {
     let mut session = db.begin().await?;
-    let account_id = account(&mut session, now).await?;
+    let (account_id, first) = account(&mut session, now).await?;
     let instance = default_instance(&mut session, &account_id, config, now).await?;
     let (access_key_id, access_key_secret) = match &config.access_key {
         Some((key_id, secret)) => {
@@ -148,11 +150,13 @@ async fn start(
         account_id,
         instance_id: instance.instance_id,
         region: instance.region,
+        first,
         given: config.access_key.is_some(),
     })
 }
 
-async fn account(session: &mut Session, now: Millis) -> Result<String, BootstrapError> {
+/// The root account, and whether it was made just now.
+async fn account(session: &mut Session, now: Millis) -> Result<(String, bool), BootstrapError> {
     let candidate = format!("1{:015}", rand::rng().random_range(0..1_000_000_000_000_000_u64));
     if setting::put_new(session, ACCOUNT, &candidate).await? {
         let row = account::Account {
@@ -161,9 +165,10 @@ async fn account(session: &mut Session, now: Millis) -> Result<String, Bootstrap
             created_at: now,
         };
         account::insert(session, &row).await?;
-        return Ok(candidate);
+        return Ok((candidate, true));
     }
-    setting::find(session, ACCOUNT).await?.ok_or(BootstrapError::Broken(ACCOUNT))
+    let found = setting::find(session, ACCOUNT).await?.ok_or(BootstrapError::Broken(ACCOUNT))?;
+    Ok((found, false))
 }
 
 async fn default_instance(

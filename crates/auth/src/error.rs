@@ -1,6 +1,10 @@
 //! The errors of authentication, with the public codes of Alibaba Cloud's gateway.
 
+use std::io;
+
 use berth_metadata::{DbError, DbErrorKind};
+
+use crate::rate::Throttled;
 
 /// Why a signed request is refused. Codes, statuses and texts follow the gateway's public errors,
 /// because clients compare them.
@@ -32,14 +36,19 @@ pub enum AuthError {
     Mismatch { string_to_sign: String },
     #[error("Specified signature nonce was used already.")]
     NonceUsed,
+    #[error("cannot write the nonce of a signed request down: {0}")]
+    Nonces(io::Error),
     /// The memory of nonces is full of nonces that could still be replayed.
     #[error("Request was denied due to user flow control.")]
     Throttled,
+    /// Too many wrong secrets for the key came from the address.
+    #[error("Request was denied due to user flow control.")]
+    Guessing(Throttled),
     #[error("SecurityToken is mandatory for this action.")]
     MissingSecurityToken,
     #[error("Specified SecurityToken is not matched with the access key.")]
     SecurityTokenMismatch,
-    #[error("cannot look the access key up: {0}")]
+    #[error("cannot look the access key or the nonce up: {0}")]
     Database(#[from] DbError),
     #[error("the stored secret of access key {0} does not open under the master key")]
     Sealed(String),
@@ -59,10 +68,10 @@ impl AuthError {
             Self::KeyInactive => "InvalidAccessKeyId.Inactive".to_owned(),
             Self::Mismatch { .. } => "SignatureDoesNotMatch".to_owned(),
             Self::NonceUsed => "SignatureNonceUsed".to_owned(),
-            Self::Throttled => "Throttling.User".to_owned(),
+            Self::Throttled | Self::Guessing(_) => "Throttling.User".to_owned(),
             Self::MissingSecurityToken => "MissingSecurityToken".to_owned(),
             Self::SecurityTokenMismatch => "InvalidSecurityToken.MismatchWithAccessKey".to_owned(),
-            Self::Database(_) | Self::Sealed(_) => "SystemError".to_owned(),
+            Self::Database(_) | Self::Sealed(_) | Self::Nonces(_) => "SystemError".to_owned(),
         }
     }
 
@@ -70,8 +79,8 @@ impl AuthError {
     pub fn status(&self) -> u16 {
         match self {
             Self::KeyNotFound => 404,
-            Self::Throttled => 429,
-            Self::Database(_) | Self::Sealed(_) => 500,
+            Self::Throttled | Self::Guessing(_) => 429,
+            Self::Database(_) | Self::Sealed(_) | Self::Nonces(_) => 500,
             _ => 400,
         }
     }
@@ -83,12 +92,18 @@ impl AuthError {
 
     /// Whether the server had no space for what it had to write.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Database(error) if error.kind() == DbErrorKind::Full)
+        match self {
+            Self::Database(error) => error.kind() == DbErrorKind::Full,
+            Self::Nonces(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the server is at fault; such a message is for the log, not for the caller.
     pub fn is_internal(&self) -> bool {
-        matches!(self, Self::Database(_) | Self::Sealed(_))
+        matches!(self, Self::Database(_) | Self::Sealed(_) | Self::Nonces(_))
     }
 }
 
@@ -98,6 +113,8 @@ pub enum LoginError {
     /// Unknown user, wrong or expired password, disabled key: never told apart to the caller.
     #[error("user name or password is not valid")]
     Refused,
+    #[error("too many wrong passwords from this address")]
+    Guessing(Throttled),
     #[error("cannot look the access key up: {0}")]
     Internal(#[from] AuthError),
 }
@@ -111,16 +128,16 @@ pub enum TokenError {
     Expired,
     #[error("bearer token is for another service")]
     Audience,
-    /// The access key that it was issued to is gone or may no longer be used.
-    #[error("the access key of the bearer token is not active")]
+    /// The access key that it goes back to is gone, has another secret or may no longer be used.
+    #[error("the access key of the bearer token is no longer good")]
     Revoked,
     #[error("bearer token cannot be issued")]
     Issue,
 }
 
-/// Why a bearer token is not accepted.
+/// Why the holder of a bearer token is not let in.
 #[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
+pub enum HolderError {
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("cannot look the access key up: {0}")]

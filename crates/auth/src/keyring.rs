@@ -9,12 +9,14 @@ use berth_types::Secret;
 
 use crate::error::AuthError;
 use crate::master_key::MasterKey;
+use crate::signature::hmac_sha256;
 
 /// A change of a key on another server is seen after at most this time; one on this server at once.
 const STALE: Duration = Duration::from_secs(5);
 /// Bytes in which keys are remembered, and what one takes besides its texts.
 const MEMORY: usize = 4 << 20;
-const KEY: usize = 256;
+const KEY: usize = 320;
+const PRINT: &str = "berth print of a key 1";
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,38 @@ pub struct AccessKey {
     pub account_id: String,
     pub secret: Secret,
     pub status: KeyStatus,
+    /// Tells this secret of the key from any other, and nothing about it: what is issued under the
+    /// secret carries it, and ends when the key gets another one.
+    pub(crate) print: String,
+    /// Whether the secret is so short that trying could find it.
+    pub(crate) guessable: bool,
+}
+
+impl AccessKey {
+    pub(crate) fn new(
+        access_key_id: &str,
+        account_id: &str,
+        secret: Secret,
+        status: KeyStatus,
+        print: String,
+    ) -> Self {
+        Self {
+            access_key_id: access_key_id.to_owned(),
+            account_id: account_id.to_owned(),
+            guessable: is_guessable(secret.expose()),
+            secret,
+            status,
+            print,
+        }
+    }
+}
+
+/// Twenty characters, eight of them different: at a million guesses a second even twenty words of
+/// an alphabet of eight letters take longer than a secret is in use.
+fn is_guessable(secret: &str) -> bool {
+    let characters: Vec<char> = secret.chars().collect();
+    let different: std::collections::HashSet<char> = characters.iter().copied().collect();
+    characters.len() < 20 || different.len() < 8
 }
 
 /// Looks access keys up by id.
@@ -56,13 +90,13 @@ impl Keyring {
         Self { db, master, keys }
     }
 
-    /// The key of that id, `None` when there is none. Ids longer than any key's are not looked up.
+    /// The key of that id, `None` when there is none. Ids that no key can have are not looked up.
     ///
     /// # Errors
     /// [`AuthError::Database`], and [`AuthError::Sealed`] when the master key is not the one that
     /// sealed the secret.
     pub async fn find(&self, access_key_id: &str) -> Result<Option<Arc<AccessKey>>, AuthError> {
-        if access_key_id.len() > 128 {
+        if access_key_id.len() > 128 || access_key_id.contains('\0') {
             return Ok(None);
         }
         let stamp = self.keys.stamp(Subject::AccessKey(access_key_id));
@@ -96,11 +130,14 @@ impl Keyring {
             .open(&row.access_key_id, &row.secret)
             .ok_or_else(|| AuthError::Sealed(row.access_key_id.clone()))?;
         let active = row.status == KeyStatus::Active.name();
-        Ok(Some(AccessKey {
-            access_key_id: row.access_key_id,
-            account_id: row.account_id,
-            secret,
-            status: if active { KeyStatus::Active } else { KeyStatus::Inactive },
-        }))
+        let status = if active { KeyStatus::Active } else { KeyStatus::Inactive };
+        let print = print_of(&self.master, &row.access_key_id, &secret);
+        Ok(Some(AccessKey::new(&row.access_key_id, &row.account_id, secret, status, print)))
     }
+}
+
+fn print_of(master: &MasterKey, access_key_id: &str, secret: &Secret) -> String {
+    let text = format!("{access_key_id}\0{}", secret.expose());
+    let mac = hmac_sha256(&master.derive(PRINT), text.as_bytes());
+    hex::encode(mac.get(..16).unwrap_or(&mac))
 }

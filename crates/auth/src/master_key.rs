@@ -1,13 +1,13 @@
 //! The key under which every secret of the database is sealed, and from which signing keys come.
 
+mod file;
+
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::io;
 
 use aes_gcm::aead::{Aead as _, Payload};
 use aes_gcm::{Aes256Gcm, Key, KeyInit as _, Nonce};
+use berth_metadata::DbError;
 use berth_types::Secret;
 use rand::RngCore as _;
 
@@ -26,6 +26,18 @@ pub enum MasterKeyError {
     Form,
     #[error("cannot use the master key file {path}: {source}")]
     File { path: String, source: io::Error },
+    #[error(
+        "the master key file {path} is missing, and only its key opens the secrets in the database; \
+         nothing was changed: put a copy of the file back, or name it with server.master_key_file"
+    )]
+    Missing { path: String },
+    #[error(
+        "the master key in {path} is not the one that sealed the secrets in the database; nothing \
+         was changed: put the right file in its place, or name it with server.master_key_file"
+    )]
+    Wrong { path: String },
+    #[error("cannot compare the master key with the database: {0}")]
+    Database(#[from] DbError),
 }
 
 impl MasterKey {
@@ -44,52 +56,6 @@ impl MasterKey {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_| MasterKeyError::Form)?;
         Ok(Self(bytes))
-    }
-
-    /// From a file of 64 hexadecimal digits, which is made (mode 0600) when it is missing. Two
-    /// servers that start at once end up with the same key, and a crash leaves a whole file or none.
-    ///
-    /// # Errors
-    /// [`MasterKeyError`] when the file cannot be read, made or understood.
-    pub fn load_or_create(path: &Path) -> Result<Self, MasterKeyError> {
-        let failed = |source| MasterKeyError::File { path: path.display().to_string(), source };
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-                if mode & 0o077 != 0 {
-                    tracing::warn!(path = %path.display(), "others may read the master key file");
-                }
-                Self::from_text(&text)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Self::generate().store(path).map_err(failed)?;
-                let text = fs::read_to_string(path).map_err(failed)?;
-                Self::from_text(&text)
-            }
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// Writes the key beside `path` and links it there, unless another process was faster.
-    fn store(&self, path: &Path) -> io::Result<()> {
-        let suffix = MasterKey::generate();
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(format!(".{}", hex::encode(&suffix.0[..8])));
-        let draft = Path::new(&draft);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
-        let written = file
-            .write_all(format!("{}\n", hex::encode(self.0)).as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| match fs::hard_link(draft, path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                linked => linked,
-            });
-        fs::remove_file(draft)?;
-        written?;
-        match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
     }
 
     /// A key for one purpose.
@@ -151,19 +117,5 @@ mod tests {
             *byte ^= 1;
         }
         assert_eq!(key.open("id", &sealed), None);
-    }
-
-    #[test]
-    fn the_file_is_made_once_and_private() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("master.key");
-        let first = MasterKey::load_or_create(&path).expect("made");
-        let second = MasterKey::load_or_create(&path).expect("read");
-        assert_eq!(first.0, second.0);
-        let mode = fs::metadata(&path).expect("file").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
-        fs::write(&path, "short").expect("written");
-        assert!(matches!(MasterKey::load_or_create(&path), Err(MasterKeyError::Form)));
     }
 }

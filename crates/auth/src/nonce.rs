@@ -1,135 +1,198 @@
-//! Which nonces were seen: a signed request is accepted once.
+//! Which nonces were seen: a signed request is accepted once, wherever it arrives, for as long as its
+//! date is accepted (ADR 14).
+//!
+//! A single server on SQLite remembers in memory and in a [`Journal`], servers that share PostgreSQL
+//! in a table of it.
 
-use std::collections::hash_map::RandomState;
-use std::collections::{HashSet, VecDeque};
-use std::hash::BuildHasher;
-use std::sync::{Mutex, PoisonError};
+mod journal;
+mod memory;
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use berth_metadata::tables::nonce;
+use berth_metadata::{Db, DbError, Engine};
 use berth_types::Millis;
 
-/// How long a nonce is remembered: longer than the whole window of accepted dates.
-const RETENTION: Millis = 31 * 60_000;
-const BUCKET: Millis = 60_000;
-const DEFAULT_CAPACITY: usize = 8_000_000;
+use self::journal::Journal;
+use self::memory::{Outcome, Seen};
+use crate::error::AuthError;
+use crate::master_key::MasterKey;
+use crate::signature::{MAX_SKEW, hmac_sha256};
 
-/// What became of a nonce.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NonceOutcome {
-    /// Never seen with this access key; it is now.
-    Fresh,
-    /// Seen before.
-    Used,
-    /// As many nonces as memory was set aside for could still be replayed.
-    Full,
+/// How long rows stay after their time, for servers whose clocks are behind.
+const CLOCKS_DIFFER: Millis = 15 * 60_000;
+
+/// Where a single server keeps the nonces that it must know after a restart.
+#[derive(Debug, Clone)]
+pub struct NonceJournal {
+    /// A folder of its own.
+    pub folder: PathBuf,
+    /// Whether no signed request was ever accepted before, so that a journal that is not there is
+    /// none that was lost.
+    pub first_start: bool,
 }
 
-/// The nonces of the last 31 minutes, per access key, in bounded memory (8 to 16 bytes each, as
-/// keyed hashes). When it is full, the oldest minutes whose requests have expired anyway are
-/// forgotten early; nothing that could be replayed ever is.
-#[derive(Debug)]
-pub struct NonceCache {
-    hasher: RandomState,
-    capacity: usize,
-    seen: Mutex<Seen>,
+/// Why nonces cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep the nonces of signed requests in {}: {source}", folder.display())]
+pub struct NonceError {
+    folder: PathBuf,
+    source: io::Error,
 }
 
-#[derive(Debug, Default)]
-struct Seen {
-    buckets: VecDeque<Bucket>,
-    len: usize,
+/// The nonces that could still be replayed.
+pub(crate) struct Nonces {
+    key: [u8; 32],
+    place: Place,
+    /// Dates before it are refused: nonces of such requests may have been lost.
+    since: Option<Millis>,
 }
 
-#[derive(Debug)]
-struct Bucket {
-    starts_at: Millis,
-    /// The last moment at which any request of this bucket would still be accepted by its date.
-    replayable_until: Millis,
-    hashes: HashSet<u64>,
+enum Place {
+    Here(Mutex<Here>),
+    Shared(Db),
 }
 
-impl Default for NonceCache {
-    fn default() -> Self {
-        Self::with_capacity(DEFAULT_CAPACITY)
+struct Here {
+    seen: Seen,
+    journal: Option<Journal>,
+}
+
+impl Nonces {
+    /// In the database when servers share it, else in memory alone.
+    pub(crate) fn new(db: &Db, master: &MasterKey) -> Self {
+        let place = match db.engine() {
+            Engine::Postgres => Place::Shared(db.clone()),
+            Engine::Sqlite => {
+                Place::Here(Mutex::new(Here { seen: Seen::default(), journal: None }))
+            }
+        };
+        Self { key: master.derive("berth nonce 1"), place, since: None }
     }
-}
 
-impl NonceCache {
-    /// A cache of at most so many nonces.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self { hasher: RandomState::new(), capacity, seen: Mutex::new(Seen::default()) }
+    /// In the database when servers share it, else in memory and in the journal.
+    ///
+    /// # Errors
+    /// [`NonceError`] when the journal cannot be read or begun.
+    pub(crate) fn open(
+        db: &Db,
+        master: &MasterKey,
+        journal: &NonceJournal,
+        now: Millis,
+    ) -> Result<Self, NonceError> {
+        let mut nonces = Self::new(db, master);
+        let Place::Here(here) = &nonces.place else { return Ok(nonces) };
+        let failed = |source| NonceError { folder: journal.folder.clone(), source };
+        let opened = Journal::open(&journal.folder, now).map_err(failed)?;
+        let mut here = lock(here);
+        for (hash, expires_at) in opened.found {
+            here.seen.insert(hash, now, expires_at);
+        }
+        here.journal = Some(opened.journal);
+        drop(here);
+        if !opened.whole && !journal.first_start {
+            // Dates have whole seconds.
+            let since = now.saturating_add(999).div_euclid(1000).saturating_mul(1000);
+            tracing::warn!(
+                folder = %journal.folder.display(),
+                "nonces may have been lost; signed requests dated before this start are refused"
+            );
+            nonces.since = Some(since);
+        }
+        Ok(nonces)
     }
 
-    /// Uses the nonce up. `replayable_until` is the time at which the date of the request expires.
-    pub fn consume(
+    /// Until when it should not be asked: requests of now would be refused.
+    pub(crate) fn pause(&self, now: Millis) -> Duration {
+        let left = self.since.map_or(0, |since| since.saturating_sub(now));
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    /// Uses the nonce of a request of that date up.
+    ///
+    /// # Errors
+    /// [`AuthError::NonceUsed`]; [`AuthError::TimestampExpired`] when it may have been used before
+    /// nonces were lost; [`AuthError::Throttled`] when there are too many; [`AuthError::Database`],
+    /// [`AuthError::Nonces`].
+    pub(crate) async fn consume(
         &self,
         access_key_id: &str,
         nonce: &str,
+        date: Millis,
         now: Millis,
-        replayable_until: Millis,
-    ) -> NonceOutcome {
-        let hash = self.hasher.hash_one((access_key_id, nonce));
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.forget(|bucket| bucket.starts_at + BUCKET + RETENTION < now);
-        if seen.buckets.iter().rev().any(|bucket| bucket.hashes.contains(&hash)) {
-            return NonceOutcome::Used;
+    ) -> Result<(), AuthError> {
+        if self.since.is_some_and(|since| date < since) {
+            return Err(AuthError::TimestampExpired);
         }
-        if seen.len >= self.capacity {
-            seen.forget(|bucket| bucket.replayable_until < now);
-            if seen.len >= self.capacity {
-                return NonceOutcome::Full;
+        let hash = self.hash(access_key_id, nonce);
+        let expires_at = date.saturating_add(MAX_SKEW);
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::Shared(db) => {
+                let mut session = db.begin().await?;
+                let fresh = nonce::insert(&mut session, hash, expires_at).await?;
+                session.commit().await?;
+                return if fresh { Ok(()) } else { Err(AuthError::NonceUsed) };
+            }
+        };
+        let file = {
+            let mut here = lock(here);
+            match here.seen.consume(hash, now, expires_at) {
+                Outcome::Fresh => {}
+                Outcome::Used => return Err(AuthError::NonceUsed),
+                Outcome::Full => return Err(AuthError::Throttled),
+            }
+            let Some(journal) = &mut here.journal else { return Ok(()) };
+            journal.append(hash, expires_at, now).map_err(AuthError::Nonces)?;
+            // After a power failure what is dated before the new start is refused; what is dated
+            // later than now might not be.
+            (date > now).then(|| journal.file())
+        };
+        match file {
+            None => Ok(()),
+            Some(file) => sync(file).await.map_err(AuthError::Nonces),
+        }
+    }
+
+    /// Removes what has expired from a shared place; memory does so by itself.
+    pub(crate) async fn forget(&self, now: Millis) -> Result<(), DbError> {
+        let Place::Shared(db) = &self.place else { return Ok(()) };
+        loop {
+            let mut session = db.begin_relaxed().await?;
+            let more = nonce::delete_expired(&mut session, now - CLOCKS_DIFFER).await?;
+            session.commit().await?;
+            if !more {
+                return Ok(());
             }
         }
-        seen.insert(hash, now, replayable_until);
-        NonceOutcome::Fresh
+    }
+
+    /// Makes the journal whole for a start after the machine's own restart.
+    pub(crate) async fn close(&self) {
+        let Place::Here(here) = &self.place else { return };
+        let Some(journal) = lock(here).journal.take() else { return };
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        if let Err(error) = closed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            tracing::warn!(%error, "the journal of nonces is not known to be whole");
+        }
+    }
+
+    fn hash(&self, access_key_id: &str, nonce: &str) -> i64 {
+        let mac = hmac_sha256(&self.key, format!("{access_key_id}\0{nonce}").as_bytes());
+        let mut first = [0; 8];
+        first.iter_mut().zip(mac).for_each(|(to, from)| *to = from);
+        i64::from_le_bytes(first)
     }
 }
 
-impl Seen {
-    /// Drops the oldest buckets as long as they are dead.
-    fn forget(&mut self, dead: impl Fn(&Bucket) -> bool) {
-        while let Some(bucket) = self.buckets.pop_front_if(|bucket| dead(bucket)) {
-            self.len -= bucket.hashes.len();
-        }
-    }
-
-    fn insert(&mut self, hash: u64, now: Millis, replayable_until: Millis) {
-        let current = self.buckets.back().is_some_and(|bucket| now < bucket.starts_at + BUCKET);
-        if !current {
-            let bucket = Bucket { starts_at: now, replayable_until, hashes: HashSet::new() };
-            self.buckets.push_back(bucket);
-        }
-        if let Some(bucket) = self.buckets.back_mut() {
-            bucket.replayable_until = bucket.replayable_until.max(replayable_until);
-            bucket.hashes.insert(hash);
-            self.len += 1;
-        }
-    }
+fn lock(here: &Mutex<Here>) -> MutexGuard<'_, Here> {
+    here.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Millis = 60_000;
-
-    #[test]
-    fn a_nonce_is_used_once_per_key() {
-        let cache = NonceCache::default();
-        let consume = |key, nonce, at| cache.consume(key, nonce, at, at + 15 * MINUTE);
-        assert_eq!(consume("a", "n", 0), NonceOutcome::Fresh);
-        assert_eq!(consume("a", "n", 1), NonceOutcome::Used);
-        assert_eq!(consume("b", "n", 2), NonceOutcome::Fresh);
-        assert_eq!(consume("a", "n", 31 * MINUTE), NonceOutcome::Used);
-        assert_eq!(consume("a", "n", 33 * MINUTE), NonceOutcome::Fresh);
-    }
-
-    #[test]
-    fn a_full_cache_forgets_only_what_cannot_be_replayed() {
-        let cache = NonceCache::with_capacity(2);
-        assert_eq!(cache.consume("a", "1", 0, 15 * MINUTE), NonceOutcome::Fresh);
-        assert_eq!(cache.consume("a", "2", 2 * MINUTE, 17 * MINUTE), NonceOutcome::Fresh);
-        assert_eq!(cache.consume("a", "3", 3 * MINUTE, 18 * MINUTE), NonceOutcome::Full);
-        assert_eq!(cache.consume("a", "3", 16 * MINUTE, 31 * MINUTE), NonceOutcome::Fresh);
-        assert_eq!(cache.consume("a", "2", 16 * MINUTE, 31 * MINUTE), NonceOutcome::Used);
-    }
+async fn sync(file: Arc<std::fs::File>) -> io::Result<()> {
+    let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+    synced.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -49,10 +49,6 @@ impl Throttled {
     }
 }
 
-/// Marks an answer that refuses a secret: in its extensions, for whoever counts guesses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SecretRefused;
-
 /// The allowances of all keys.
 pub struct Rates<K: Clone + Hash + Eq + Send + Sync + 'static> {
     limiter: RateLimiter<K, Remembered<K>, MonotonicClock>,

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_metadata::Db;
-use berth_types::{Clock, Ctx, Identity, Millis, Secret};
+use berth_metadata::{Db, DbError};
+use berth_types::{Clock, Ctx, Identity};
 
 use crate::access::{Access, Denied, authorize};
-use crate::authorization_token::{TEMP_USERNAME, TempPassword};
-use crate::error::{AuthError, LoginError, TokenError, VerifyError};
+use crate::credential::Credential;
+use crate::error::{AuthError, HolderError, TokenError};
+use crate::guesses::{ClientAddress, Guesses};
 use crate::keyring::{AccessKey, KeyStatus, Keyring};
 use crate::master_key::MasterKey;
-use crate::nonce::{NonceCache, NonceOutcome};
+use crate::nonce::{NonceError, NonceJournal, Nonces};
 use crate::rate::{RateLimit, Rates, Throttled};
-use crate::signature::{MAX_SKEW, SignedRequest, parse};
-use crate::token::{Caller, Grant, IssuedToken, Tokens};
+use crate::signature::{SignedRequest, parse};
+use crate::token::{TokenHolder, Tokens};
 
 /// What can be configured about authentication.
 #[derive(Debug, Clone)]
@@ -23,33 +24,81 @@ pub struct AuthConfig {
     pub token_ttl: Duration,
     /// How often one access key may ask; `None`: as often as it likes.
     pub key_rate: Option<RateLimit>,
+    /// Wrong secrets per minute of one address for one key; 0: no limit.
+    pub failed_logins: u32,
 }
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        Self { token_ttl: Duration::from_secs(300), key_rate: None }
+        Self { token_ttl: Duration::from_secs(300), key_rate: None, failed_logins: 0 }
     }
 }
 
 /// Authentication and authorisation. Cheap to clone.
 #[derive(Clone)]
-pub struct Auth(Arc<Inner>);
+pub struct Auth(pub(crate) Arc<Inner>);
 
-struct Inner {
-    keyring: Keyring,
-    nonces: NonceCache,
-    master: MasterKey,
-    tokens: Tokens,
+pub(crate) struct Inner {
+    pub(crate) keyring: Keyring,
+    pub(crate) guesses: Guesses,
+    nonces: Nonces,
+    pub(crate) master: MasterKey,
+    pub(crate) tokens: Tokens,
     rates: Option<Rates<String>>,
-    clock: Arc<dyn Clock>,
-    config: AuthConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: AuthConfig,
 }
 
 impl Auth {
+    /// Over a database. On SQLite nonces are remembered as long as this value lives: a server, which
+    /// must know them after a restart, uses [`Auth::open`].
     pub fn new(db: Db, master: MasterKey, clock: Arc<dyn Clock>, config: AuthConfig) -> Self {
+        let nonces = Nonces::new(&db, &master);
+        Self::with(db, master, clock, config, nonces)
+    }
+
+    /// As a server has it, with nonces that outlive it. When some may have been lost it takes up to a
+    /// second, after which requests with the right time are accepted.
+    ///
+    /// # Errors
+    /// [`NonceError`] when they cannot be kept.
+    pub async fn open(
+        db: Db,
+        master: MasterKey,
+        clock: Arc<dyn Clock>,
+        config: AuthConfig,
+        journal: &NonceJournal,
+    ) -> Result<Self, NonceError> {
+        let nonces = Nonces::open(&db, &master, journal, clock.now())?;
+        tokio::time::sleep(nonces.pause(clock.now())).await;
+        Ok(Self::with(db, master, clock, config, nonces))
+    }
+
+    /// Forgets what has expired in the database. To be called now and then.
+    ///
+    /// # Errors
+    /// Those of the database; nothing is lost then.
+    pub async fn tidy(&self) -> Result<(), DbError> {
+        self.0.nonces.forget(self.0.clock.now()).await
+    }
+
+    /// To be called when no more requests come: what must be known after a restart is brought to the
+    /// disk.
+    pub async fn close(&self) {
+        self.0.nonces.close().await;
+    }
+
+    fn with(
+        db: Db,
+        master: MasterKey,
+        clock: Arc<dyn Clock>,
+        config: AuthConfig,
+        nonces: Nonces,
+    ) -> Self {
         Self(Arc::new(Inner {
             keyring: Keyring::new(db.clone(), master.clone()),
-            nonces: NonceCache::default(),
+            guesses: Guesses::new(config.failed_logins),
+            nonces,
             tokens: Tokens::new(db, &master),
             rates: config.key_rate.map(Rates::new),
             master,
@@ -63,12 +112,17 @@ impl Auth {
         &self.0.keyring
     }
 
-    /// Who signed the request. Its nonce is used up only when the signature holds, so that nobody
-    /// can burn the nonces of others.
+    /// Who signed the request that came from the address. Its nonce is used up only when the
+    /// signature holds, so that nobody can burn the nonces of others.
     ///
     /// # Errors
-    /// [`AuthError`], each with the public code of its cause.
-    pub async fn authenticate(&self, request: &SignedRequest<'_>) -> Result<Identity, AuthError> {
+    /// [`AuthError`], each with the public code of its cause. [`AuthError::Guessing`] takes the place
+    /// of those about a wrong secret when they come too often; it is never the answer to a right one.
+    pub async fn authenticate(
+        &self,
+        request: &SignedRequest<'_>,
+        address: ClientAddress,
+    ) -> Result<Credential, AuthError> {
         let now = self.0.clock.now();
         let claimed = parse(request)?;
         claimed.check_freshness(now)?;
@@ -76,110 +130,54 @@ impl Auth {
         if temporary && claimed.security_token.is_none() {
             return Err(AuthError::MissingSecurityToken);
         }
-        let key = self.0.keyring.find(&claimed.access_key_id).await?;
-        let key = key.ok_or(AuthError::KeyNotFound)?;
+        let key_id = &claimed.access_key_id;
+        let key = self.0.keyring.find(key_id).await?;
+        let turn = self.0.guesses.turn(address, key_id, key.as_deref()).await;
+        let turn = turn.map_err(AuthError::Guessing)?;
+        let Some(key) = key else {
+            turn.wrong().map_err(AuthError::Guessing)?;
+            return Err(AuthError::KeyNotFound);
+        };
         if key.status == KeyStatus::Inactive {
             return Err(AuthError::KeyInactive);
         }
-        claimed.check(&key.secret)?;
+        if let Err(mismatch) = claimed.check(&key.secret) {
+            turn.wrong().map_err(AuthError::Guessing)?;
+            return Err(mismatch);
+        }
+        turn.right();
         if claimed.security_token.is_some() && !temporary {
             return Err(AuthError::SecurityTokenMismatch);
         }
-        let replayable_until = claimed.timestamp.saturating_add(MAX_SKEW);
-        match self.0.nonces.consume(&key.access_key_id, &claimed.nonce, now, replayable_until) {
-            NonceOutcome::Fresh => Ok(identity_of(&key)),
-            NonceOutcome::Used => Err(AuthError::NonceUsed),
-            NonceOutcome::Full => Err(AuthError::Throttled),
-        }
-    }
-
-    /// Who logs in to the registry of the instance: an access key with its secret, or
-    /// [`TEMP_USERNAME`] with a temporary password.
-    ///
-    /// # Errors
-    /// [`LoginError::Refused`] without any reason, so that keys cannot be guessed one half at a
-    /// time; [`LoginError::Internal`].
-    pub async fn login(
-        &self,
-        username: &str,
-        password: &str,
-        instance_id: &str,
-    ) -> Result<Identity, LoginError> {
-        if username == TEMP_USERNAME {
-            return self.login_temporarily(password, instance_id).await;
-        }
-        let key = self.active_key(username).await?;
-        if key.secret != Secret::new(password) {
-            return Err(LoginError::Refused);
-        }
-        Ok(identity_of(&key))
-    }
-
-    async fn login_temporarily(
-        &self,
-        password: &str,
-        instance_id: &str,
-    ) -> Result<Identity, LoginError> {
-        let password = TempPassword::read(password, &self.0.master, self.0.clock.now())
-            .filter(|password| password.instance_id == instance_id)
-            .ok_or(LoginError::Refused)?;
-        Ok(identity_of(&*self.active_key(&password.access_key_id).await?))
-    }
-
-    async fn active_key(&self, access_key_id: &str) -> Result<Arc<AccessKey>, LoginError> {
-        self.0.keyring.active(access_key_id).await?.ok_or(LoginError::Refused)
-    }
-
-    /// A temporary password for the caller, and when it ends; `None` for a caller without a key.
-    pub fn issue_temp_password(
-        &self,
-        identity: &Identity,
-        instance_id: &str,
-        time_to_live: Duration,
-    ) -> Option<(String, Millis)> {
-        let millis = Millis::try_from(time_to_live.as_millis()).unwrap_or(Millis::MAX);
-        let password = TempPassword {
-            access_key_id: identity.access_key_id.clone()?,
-            instance_id: instance_id.to_owned(),
-            expires_at: self.0.clock.now().saturating_add(millis),
-        };
-        Some((password.issue(&self.0.master), password.expires_at))
-    }
-
-    /// A bearer token for the caller with what was granted to it.
-    ///
-    /// # Errors
-    /// [`TokenError::Issue`] when the token cannot be written, which has no cause in the caller.
-    pub fn issue_token(
-        &self,
-        identity: &Identity,
-        service: &str,
-        access: Vec<Grant>,
-    ) -> Result<IssuedToken, TokenError> {
-        let seconds = self.0.config.token_ttl.as_secs();
-        self.0.tokens.issue(identity, service, access, self.0.clock.now(), seconds)
+        let nonces = &self.0.nonces;
+        nonces.consume(&key.access_key_id, &claimed.nonce, claimed.timestamp, now).await?;
+        Ok(Credential::of_key(&key))
     }
 
     /// Who holds a bearer token, and what it says. A token ends before its time when the access key
-    /// that it was issued to does.
+    /// that it goes back to does, or gets another secret.
     ///
     /// # Errors
-    /// [`VerifyError::Token`] when it is forged, expired, for another service or of a key that may
-    /// not be used; [`VerifyError::Internal`].
+    /// [`HolderError::Token`] when it is forged, expired, for another service or of a key that may
+    /// not be used; [`HolderError::Internal`].
     pub async fn verify_token(
         &self,
         token: &str,
         service: &str,
-    ) -> Result<Arc<Caller>, VerifyError> {
-        let caller = self.0.tokens.read(token)?;
-        caller.check(service, self.0.clock.now())?;
-        if let Some(access_key_id) = &caller.identity.access_key_id {
+    ) -> Result<Arc<TokenHolder>, HolderError> {
+        let holder = self.0.tokens.read(token)?;
+        holder.check(service, self.0.clock.now())?;
+        if let Some(access_key_id) = &holder.identity.access_key_id {
             let key = self.0.keyring.active(access_key_id).await?;
-            if key.is_none_or(|key| key.account_id != caller.identity.account_id) {
+            let same = |key: &AccessKey| {
+                key.account_id == holder.identity.account_id
+                    && holder.claims.print.as_ref() == Some(&key.print)
+            };
+            if key.is_none_or(|key| !same(&key)) {
                 return Err(TokenError::Revoked.into());
             }
         }
-        Ok(caller)
+        Ok(holder)
     }
 
     /// Takes one request from what the caller's access key may ask. To be called once per request,
@@ -203,8 +201,4 @@ impl Auth {
     pub fn authorize(&self, ctx: &Ctx, access: &Access<'_>) -> Result<(), Box<Denied>> {
         authorize(ctx, access)
     }
-}
-
-fn identity_of(key: &AccessKey) -> Identity {
-    Identity::root(&key.account_id, &key.access_key_id)
 }

@@ -10,14 +10,15 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::credential::Credential;
 use crate::error::TokenError;
 use crate::master_key::MasterKey;
 
-const PURPOSE: &str = "berth docker bearer token 1";
+const PURPOSE: &str = "berth docker bearer token 2";
 const ISSUER: &str = "berth";
 /// Bytes in which tokens are remembered, and what one takes besides its texts.
 const MEMORY: usize = 4 << 20;
-const CALLER: usize = size_of::<Caller>() + 256;
+const HOLDER: usize = size_of::<TokenHolder>() + 256;
 
 /// The service name of an instance, in the form by which clients recognise an ACR instance.
 pub fn service_name(region: &str, instance_id: &str) -> String {
@@ -53,6 +54,9 @@ pub struct TokenClaims {
     account: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     access_key: Option<String>,
+    /// Of that key, as in [`crate::keyring::AccessKey`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) print: Option<String>,
     pub access: Vec<Grant>,
 }
 
@@ -87,7 +91,7 @@ impl TokenClaims {
 
 /// Who holds a token, and what it says.
 #[derive(Debug)]
-pub struct Caller {
+pub struct TokenHolder {
     pub identity: Identity,
     pub claims: TokenClaims,
 }
@@ -106,7 +110,7 @@ pub(crate) struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
     /// Tokens that were found to be true. Whether they still hold is asked each time.
-    read: Memory<Arc<Caller>>,
+    read: Memory<Arc<TokenHolder>>,
 }
 
 impl Tokens {
@@ -121,36 +125,40 @@ impl Tokens {
 
     pub(crate) fn issue(
         &self,
-        identity: &Identity,
+        credential: &Credential,
         service: &str,
         access: Vec<Grant>,
         now: Millis,
-        seconds: u64,
+        time_to_live: Duration,
     ) -> Result<IssuedToken, TokenError> {
+        let Credential { identity, bounds } = credential;
         let issued = now.div_euclid(1000);
+        let end = credential.end_of_child(now, time_to_live).div_euclid(1000);
         let claims = TokenClaims {
             iss: ISSUER.to_owned(),
             sub: identity.key(),
             aud: service.to_owned(),
-            exp: issued.saturating_add_unsigned(seconds),
+            exp: end,
             nbf: issued,
             iat: issued,
             jti: berth_types::id::key(),
             account: identity.account_id.clone(),
             access_key: identity.access_key_id.clone(),
+            print: bounds.print.clone(),
             access,
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
             .map_err(|_| TokenError::Issue)?;
-        Ok(IssuedToken { token, expires_in: seconds, issued_at: now })
+        let expires_in = u64::try_from(end.saturating_sub(issued)).unwrap_or(0);
+        Ok(IssuedToken { token, expires_in, issued_at: now })
     }
 
     /// What a token says, when Berth wrote it. The same text is only read once.
-    pub(crate) fn read(&self, token: &str) -> Result<Arc<Caller>, TokenError> {
+    pub(crate) fn read(&self, token: &str) -> Result<Arc<TokenHolder>, TokenError> {
         // By hash, so that looking a token up takes no time that tells about others.
         let key = hex::encode(Sha256::digest(token.as_bytes()));
-        if let Some(caller) = self.read.peek(&key) {
-            return Ok(caller);
+        if let Some(holder) = self.read.peek(&key) {
+            return Ok(holder);
         }
         let mut validation = Validation::new(Algorithm::HS256);
         // Times are compared with Berth's own clock, and the audience with the instance, each time.
@@ -160,14 +168,19 @@ impl Tokens {
         let claims = jsonwebtoken::decode::<TokenClaims>(token, &self.decoding, &validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
-        let caller = Arc::new(Caller { identity: claims.identity(), claims });
+        let holder = Arc::new(TokenHolder { identity: claims.identity(), claims });
         let stamp = self.read.stamp(Subject::Instances);
-        self.read.put(&key, stamp, Arc::clone(&caller), token.len() * 2 + CALLER);
-        Ok(caller)
+        self.read.put(&key, stamp, Arc::clone(&holder), token.len() * 2 + HOLDER);
+        Ok(holder)
     }
 }
 
-impl Caller {
+impl TokenHolder {
+    /// When the token ends, milliseconds since the epoch.
+    pub fn until(&self) -> Millis {
+        self.claims.exp.saturating_mul(1000)
+    }
+
     /// Whether the token is for the service and not over.
     pub(crate) fn check(&self, service: &str, now: Millis) -> Result<(), TokenError> {
         if self.claims.aud != service {
@@ -185,6 +198,9 @@ mod tests {
     use berth_metadata::DbOptions;
 
     use super::*;
+    use crate::credential::Bounds;
+
+    const TTL: Duration = Duration::from_secs(300);
 
     async fn database(folder: &tempfile::TempDir) -> Db {
         let url = format!("sqlite:{}", folder.path().join("berth.db").display());
@@ -199,22 +215,25 @@ mod tests {
         let service = service_name("local", "cri-1");
         assert_eq!(service, "registry.aliyuncs.com:local:china:cri-1");
         let identity = Identity::root("1234", "key");
+        let bounds = Bounds { print: Some("00".to_owned()), until: None };
+        let credential = Credential { identity: identity.clone(), bounds };
         let grant = Grant {
             kind: "repository".to_owned(),
             name: "ns/app".to_owned(),
             actions: vec!["pull".to_owned()],
         };
-        let issued =
-            tokens.issue(&identity, &service, vec![grant], 1_700_000_000_500, 300).expect("issued");
+        let issued = tokens
+            .issue(&credential, &service, vec![grant], 1_700_000_000_500, TTL)
+            .expect("issued");
         let verify = |token: &str, service: &str, now| {
-            let caller = tokens.read(token)?;
-            caller.check(service, now).map(|()| caller)
+            let holder = tokens.read(token)?;
+            holder.check(service, now).map(|()| holder)
         };
-        let caller = verify(&issued.token, &service, 1_700_000_299_000).expect("valid");
+        let holder = verify(&issued.token, &service, 1_700_000_299_000).expect("valid");
         let again = verify(&issued.token, &service, 1_700_000_299_000).expect("valid");
-        assert!(Arc::ptr_eq(&caller, &again), "it is read once");
-        assert_eq!(caller.identity, identity);
-        let claims = &caller.claims;
+        assert!(Arc::ptr_eq(&holder, &again), "it is read once");
+        assert_eq!(holder.identity, identity);
+        let claims = &holder.claims;
         assert!(claims.allows("ns/app", "pull"));
         assert!(!claims.allows("ns/app", "push"));
         assert!(!claims.allows("ns/other", "pull"));
@@ -230,9 +249,9 @@ mod tests {
         let foreign = Tokens::new(db, &MasterKey::generate());
         assert_eq!(foreign.read(&issued.token).err(), Some(TokenError::Invalid));
         let anonymous = tokens
-            .issue(&Identity::anonymous(), &service, Vec::new(), 1_700_000_000_000, 300)
+            .issue(&Credential::anonymous(), &service, Vec::new(), 1_700_000_000_000, TTL)
             .expect("issued");
-        let caller = verify(&anonymous.token, &service, 1_700_000_000_000).expect("valid");
-        assert_eq!(caller.identity, Identity::anonymous());
+        let holder = verify(&anonymous.token, &service, 1_700_000_000_000).expect("valid");
+        assert_eq!(holder.identity, Identity::anonymous());
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use axum::extract::Request;
-use berth_auth::Access;
 use berth_auth::signature::Scheme;
+use berth_auth::{Access, ClientAddress};
 use berth_types::{Ctx, id};
 use serde_json::{Map, Value};
 
@@ -65,19 +65,21 @@ async fn perform(
     host: &str,
     found: &mut Option<&'static Operation>,
 ) -> Result<Map<String, Value>, ApiError> {
+    let address = request.extensions().get::<ClientAddress>().copied().unwrap_or_default();
     let incoming = Incoming::read(request, control.config().max_body_bytes).await?;
     let scheme = Scheme::of(&incoming.signed());
     let operation = operation_of(&incoming, scheme)?;
     *found = Some(operation);
-    let identity = control.auth().authenticate(&incoming.signed()).await?;
-    control.auth().admit(&identity)?;
+    let credential = control.auth().authenticate(&incoming.signed(), address).await?;
+    control.auth().admit(&credential.identity)?;
     let mut parameters = incoming.parameters();
     parameters.overlay(incoming.json(scheme)?);
+    parameters.check()?;
     let prepared = (operation.decode)(&parameters)?;
-    let ctx = Ctx::new(identity, request_id.to_owned());
+    let ctx = Ctx::new(credential.identity.clone(), request_id.to_owned());
     let resolved = resolve(control, &ctx, operation.extent, &parameters).await?;
     control.auth().authorize(&ctx, &Access::new(operation.ram_action, &resolved.arn))?;
-    let call = Call { ctx, target: resolved.target?, host: host.to_owned() };
+    let call = Call { ctx, credential, target: resolved.target?, host: host.to_owned() };
     prepared.run(control, &call).await
 }
 

@@ -19,8 +19,6 @@ use crate::codes::{self, Code, recommendation};
 pub(crate) enum ApiError {
     /// The request is at fault, or the caller: HTTP 4xx.
     Gateway { status: u16, code: Cow<'static, str>, message: String },
-    /// The secret behind a signature is not the one that is known: as `Gateway`.
-    SecretRefused { status: u16, code: Cow<'static, str>, message: String },
     /// The caller asks too often: HTTP 429.
     Throttled(Throttled),
     /// No privilege: HTTP 403 with `AccessDeniedDetail`.
@@ -72,7 +70,7 @@ impl ApiError {
 
     pub(crate) fn code(&self) -> &str {
         match self {
-            Self::Gateway { code, .. } | Self::SecretRefused { code, .. } => code,
+            Self::Gateway { code, .. } => code,
             Self::Throttled(_) => codes::THROTTLED.name,
             Self::Denied(_) => codes::NO_PRIVILEGE.name,
             Self::Business { code, .. } => code.name,
@@ -82,7 +80,7 @@ impl ApiError {
 
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::Gateway { status, .. } | Self::SecretRefused { status, .. } => *status,
+            Self::Gateway { status, .. } => *status,
             Self::Throttled(_) => codes::THROTTLED.status,
             Self::Denied(_) => codes::NO_PRIVILEGE.status,
             Self::Business { code, .. } => code.status,
@@ -93,9 +91,7 @@ impl ApiError {
     /// The message that the caller sees: never empty, since clients take an empty one for success.
     pub(crate) fn message(&self) -> &str {
         match self {
-            Self::Gateway { message, .. }
-            | Self::SecretRefused { message, .. }
-            | Self::Business { message, .. } => message,
+            Self::Gateway { message, .. } | Self::Business { message, .. } => message,
             Self::Throttled(_) => codes::THROTTLED.meaning,
             Self::Denied(_) => codes::NO_PRIVILEGE.meaning,
             Self::Internal(_) => codes::SYSTEM_ERROR.meaning,
@@ -139,17 +135,16 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         let error = match error {
             AuthError::Database(error) => return error.into(),
+            AuthError::Guessing(throttled) => return Self::Throttled(throttled),
+            error if error.is_full() => {
+                tracing::warn!(%error, "no space for what a request writes");
+                return Self::plain(codes::NO_SPACE);
+            }
             error if error.is_internal() => return Self::internal(error),
             error => error,
         };
         let (status, code) = (error.status(), Cow::Owned(error.code()));
-        let message = error.to_string();
-        match error {
-            AuthError::Mismatch { .. } | AuthError::KeyNotFound => {
-                Self::SecretRefused { status, code, message }
-            }
-            _ => Self::Gateway { status, code, message },
-        }
+        Self::Gateway { status, code, message: error.to_string() }
     }
 }
 

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use berth_auth::SecretRefused;
 use berth_auth::encoding::{merge, parse_form};
 use berth_auth::signature::{Scheme, SignedRequest};
 use bytes::Bytes;
@@ -148,12 +147,11 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
     /// In how many seconds the caller may ask again, when it was refused for now.
     retry: Option<u64>,
-    secret_refused: bool,
 }
 
 impl Answer {
     pub(crate) fn success(request_id: String, body: Value) -> Self {
-        Self { status: 200, request_id, body, retry: None, secret_refused: false }
+        Self { status: 200, request_id, body, retry: None }
     }
 
     pub(crate) fn error(error: &ApiError, request_id: &str, host: &str) -> Self {
@@ -166,7 +164,6 @@ impl Answer {
                 error if matches!(error.status(), 503 | 507) => Some(TRY_AGAIN_AFTER),
                 _ => None,
             },
-            secret_refused: matches!(error, ApiError::SecretRefused { .. }),
         }
     }
 }
@@ -185,9 +182,6 @@ pub(crate) fn render(answer: &Answer) -> Response {
         // In milliseconds; clients of Alibaba Cloud know throttling by this header.
         headers.insert("x-acs-retry-after", HeaderValue::from(seconds.saturating_mul(1000)));
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if answer.secret_refused {
-        response.extensions_mut().insert(SecretRefused);
     }
     response
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use berth_auth::Credential;
 use berth_types::Ctx;
 use serde_json::{Map, Value};
 
@@ -96,6 +97,8 @@ impl fmt::Debug for Operation {
 /// An authorised call: who calls, and what for.
 pub(crate) struct Call {
     pub(crate) ctx: Ctx,
+    /// What the caller came with: bounds what is issued to it.
+    pub(crate) credential: Credential,
     pub(crate) target: Target,
     /// The Host that the caller addressed.
     pub(crate) host: String,

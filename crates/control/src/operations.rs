@@ -142,15 +142,15 @@ static OPERATIONS: &[Operation] = table! {
         Extent::Instance,
         "Pages through the log of a run.";
 
-    extension CreateMaintenanceTask POST "cr:CreateMaintenanceTask" Extent::Instance,
+    extension CreateMaintenanceTask POST "cr:CreateMaintenanceTask" Extent::Everything,
         "Collects garbage, or reads every blob again, now.";
-    extension GetMaintenanceTask BOTH "cr:GetMaintenanceTask" Extent::Instance,
+    extension GetMaintenanceTask BOTH "cr:GetMaintenanceTask" Extent::Everything,
         "Reads a maintenance task.";
-    extension ListMaintenanceTask BOTH "cr:ListMaintenanceTask" Extent::Instance,
+    extension ListMaintenanceTask BOTH "cr:ListMaintenanceTask" Extent::Everything,
         "Lists the maintenance tasks of the server, newest first.";
-    extension ListMaintenanceTaskLog BOTH "cr:ListMaintenanceTaskLog" Extent::Instance,
+    extension ListMaintenanceTaskLog BOTH "cr:ListMaintenanceTaskLog" Extent::Everything,
         "Pages through the log of a maintenance task.";
-    extension CancelMaintenanceTask POST "cr:CancelMaintenanceTask" Extent::Instance,
+    extension CancelMaintenanceTask POST "cr:CancelMaintenanceTask" Extent::Everything,
         "Ends a maintenance task that waits or runs; what it did stays done.";
 };
 

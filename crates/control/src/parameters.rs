@@ -32,6 +32,21 @@ impl Parameters {
         }
     }
 
+    /// That every name and value is a text that can be stored.
+    ///
+    /// # Errors
+    /// `Invalid<Parameter>` for the first that holds a NUL character, in JSON too.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        let nul = |text: &str| text.contains('\0') || has_escaped_nul(text);
+        match self.0.iter().find(|(name, value)| nul(name) || nul(value)) {
+            Some((name, _)) => {
+                let name: String = name.chars().filter(|one| *one != '\0').collect();
+                Err(ApiError::invalid(&name, "it holds a NUL character"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The value of a parameter, when it is there at all.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -91,6 +106,21 @@ impl Parameters {
         }
         Ok((!root.is_empty()).then(|| Value::Object(root)).map(numbered_to_lists))
     }
+}
+
+/// Whether the text is JSON with a NUL character in one of its texts.
+fn has_escaped_nul(text: &str) -> bool {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(values) => values.iter().any(within),
+            Value::Object(members) => {
+                members.iter().any(|(name, value)| name.contains('\0') || within(value))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    text.contains("\\u0000") && serde_json::from_str(text).is_ok_and(|value| within(&value))
 }
 
 /// Puts a value where its dotted path says; a path through a value that is no object is dropped.

@@ -34,6 +34,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0004_counted_lists.sql"),
     ),
     (
+        5,
+        "nonces",
+        include_str!("../../../migrations/sqlite/0005_nonces.sql"),
+        include_str!("../../../migrations/postgres/0005_nonces.sql"),
+    ),
+    (
         6,
         "subscription",
         include_str!("../../../migrations/sqlite/0006_subscription.sql"),

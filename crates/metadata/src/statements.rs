@@ -19,6 +19,7 @@ pub const COMMON: &[(&str, &[&str])] = &[
     ("maintenance_task", tables::maintenance_task::STATEMENTS),
     ("manifest", tables::manifest::STATEMENTS),
     ("namespace", tables::namespace::STATEMENTS),
+    ("nonce", tables::nonce::STATEMENTS),
     ("object_removal", tables::object_removal::STATEMENTS),
     ("readiness", tables::readiness::STATEMENTS),
     ("referrer", tables::referrer::STATEMENTS),

@@ -22,6 +22,7 @@ pub mod lookup;
 pub mod maintenance_task;
 pub mod manifest;
 pub mod namespace;
+pub mod nonce;
 pub mod object_removal;
 pub mod readiness;
 pub mod referrer;

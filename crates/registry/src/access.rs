@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use berth_auth::{Auth, Caller as Holder, LoginError, TokenError, VerifyError};
-use berth_types::Identity;
+use berth_auth::{
+    Auth, ClientAddress, Credential, HolderError, LoginError, Throttled, TokenError, TokenHolder,
+};
+use berth_types::{Identity, Millis};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -15,17 +17,27 @@ pub(crate) enum Caller {
     /// No credentials at all: is told where tokens come from.
     Nobody,
     /// User name and password on the request itself.
-    Login(Identity),
+    Login(Credential),
     /// A bearer token: may do what it grants, if its holder still may.
-    Token(Arc<Holder>),
+    Token(Arc<TokenHolder>),
 }
 
 impl Caller {
     pub(crate) fn identity(&self) -> Identity {
         match self {
             Self::Nobody => Identity::anonymous(),
-            Self::Login(identity) => identity.clone(),
+            Self::Login(credential) => credential.identity.clone(),
             Self::Token(holder) => holder.identity.clone(),
+        }
+    }
+
+    /// When the credentials end, milliseconds since the epoch; `None` when they have no end of their
+    /// own.
+    pub(crate) fn until(&self) -> Option<Millis> {
+        match self {
+            Self::Nobody => None,
+            Self::Login(credential) => credential.until(),
+            Self::Token(holder) => Some(holder.until()),
         }
     }
 }
@@ -36,6 +48,8 @@ pub(crate) enum Refused {
     /// The header has another form than Basic or Bearer, or its content is broken.
     Malformed,
     Password,
+    /// A wrong password, and not the first one.
+    Guessing(Throttled),
     Token(TokenError),
     Internal(LoginError),
 }
@@ -46,6 +60,7 @@ pub(crate) async fn authenticate(
     headers: &HeaderMap,
     service: &str,
     instance_id: &str,
+    address: ClientAddress,
 ) -> Result<Caller, Refused> {
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(Caller::Nobody) };
     let header = header.to_str().map_err(|_| Refused::Malformed)?;
@@ -54,28 +69,31 @@ pub(crate) async fn authenticate(
     if scheme.eq_ignore_ascii_case("bearer") {
         return match auth.verify_token(value, service).await {
             Ok(holder) => Ok(Caller::Token(holder)),
-            Err(VerifyError::Token(error)) => Err(Refused::Token(error)),
-            Err(VerifyError::Internal(error)) => Err(Refused::Internal(error.into())),
+            Err(HolderError::Token(error)) => Err(Refused::Token(error)),
+            Err(HolderError::Internal(error)) => Err(Refused::Internal(error.into())),
         };
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let (username, password) = read_basic(value).ok_or(Refused::Malformed)?;
-        return login(auth, &username, &password, instance_id).await.map(Caller::Login);
+        let login = auth.login(&username, &password, instance_id, address).await;
+        return login.map(Caller::Login).map_err(Refused::from);
     }
     Err(Refused::Malformed)
 }
 
-/// Checks user name and password.
-pub(crate) async fn login(
-    auth: &Auth,
-    username: &str,
-    password: &str,
-    instance_id: &str,
-) -> Result<Identity, Refused> {
-    auth.login(username, password, instance_id).await.map_err(|error| match error {
-        LoginError::Refused => Refused::Password,
-        error @ LoginError::Internal(_) => Refused::Internal(error),
-    })
+impl From<LoginError> for Refused {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Refused => Self::Password,
+            LoginError::Guessing(throttled) => Self::Guessing(throttled),
+            error @ LoginError::Internal(_) => Self::Internal(error),
+        }
+    }
+}
+
+/// Where the request comes from, as the server counts it.
+pub(crate) fn address_of(extensions: &http::Extensions) -> ClientAddress {
+    extensions.get::<ClientAddress>().copied().unwrap_or_default()
 }
 
 /// The user name and password of a Basic value (RFC 7617).

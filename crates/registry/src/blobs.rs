@@ -46,7 +46,9 @@ pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Re
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Asked::Unsatisfiable => return Err(ApiError::unsatisfiable(size)),
     };
-    if let Some(url) = call.artifacts().blobs().redirect(&blob).await.map_err(artifact_error)? {
+    if let Some(url) =
+        call.artifacts().blobs().redirect(&blob, call.until()).await.map_err(artifact_error)?
+    {
         return Ok(redirected(digest, url));
     }
     let length = range.end - range.start;

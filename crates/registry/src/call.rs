@@ -8,11 +8,11 @@ use berth_artifacts::{
     Repository, StoredManifest,
 };
 use berth_auth::Access;
-use berth_types::{Arn, Ctx, Digest, Reference, RepoName};
+use berth_types::{Arn, Ctx, Digest, Millis, Reference, RepoName};
 use http::header::HeaderName;
 use http::request::Parts;
 
-use crate::access::{Caller, Refused, authenticate};
+use crate::access::{Caller, Refused, address_of, authenticate};
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
 use crate::mount::source_scope;
@@ -53,8 +53,9 @@ impl<'a> Call<'a> {
             .await
             .map_err(artifact_error)?;
         let service = registry.service_of(&instance);
+        let (address, instance_id) = (address_of(&parts.extensions), &instance.instance_id);
         let caller =
-            authenticate(&registry.auth, &parts.headers, &service, &instance.instance_id).await;
+            authenticate(&registry.auth, &parts.headers, &service, instance_id, address).await;
         let request_id = parts
             .headers
             .get(REQUEST_ID)
@@ -109,9 +110,8 @@ impl<'a> Call<'a> {
             Refused::Malformed => {
                 self.challenge(None, Some("invalid_request"), "cannot read the credentials")
             }
-            Refused::Password => {
-                self.challenge(None, None, "user name or password is not valid").about_a_secret()
-            }
+            Refused::Password => self.challenge(None, None, "user name or password is not valid"),
+            Refused::Guessing(throttled) => ApiError::guessing(*throttled),
             Refused::Token(error) => {
                 self.challenge(None, Some("invalid_token"), &error.to_string())
             }
@@ -192,6 +192,11 @@ impl RepositoryCall<'_> {
 
     pub(crate) fn ctx(&self) -> &Ctx {
         &self.call.ctx
+    }
+
+    /// When the caller's credentials end; `None` when they have no end of their own.
+    pub(crate) fn until(&self) -> Option<Millis> {
+        self.call.caller.until()
     }
 
     /// A request header as text; `None` when absent or not text.

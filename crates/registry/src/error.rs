@@ -2,7 +2,7 @@
 //! `{"errors":[{"code","message","detail"}]}`, with the right status.
 
 use axum::response::{IntoResponse, Response};
-use berth_auth::{LoginError, SecretRefused, Throttled};
+use berth_auth::{LoginError, Throttled};
 use berth_types::Digest;
 use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -115,8 +115,6 @@ pub struct ApiError {
     code: Code,
     /// Instead of the code's own.
     status: Option<StatusCode>,
-    /// A password was wrong.
-    secret_refused: bool,
     message: String,
     detail: Option<Box<Value>>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -124,14 +122,13 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            status: None,
-            secret_refused: false,
-            message: message.into(),
-            detail: None,
-            headers: Vec::new(),
-        }
+        Self { code, status: None, message: message.into(), detail: None, headers: Vec::new() }
+    }
+
+    /// 400 for a text that cannot be stored.
+    pub(crate) fn nul(what: &str) -> Self {
+        Self::new(Code::Unsupported, format!("{what} holds a NUL character"))
+            .with_status(StatusCode::BAD_REQUEST)
     }
 
     /// A fault of the server: logged here in full, told to the client without its inside.
@@ -186,13 +183,6 @@ impl ApiError {
         self
     }
 
-    /// Says in the answer's extensions that a password was wrong.
-    #[must_use]
-    pub(crate) fn about_a_secret(mut self) -> Self {
-        self.secret_refused = true;
-        self
-    }
-
     /// Adds a detail for the client to read.
     #[must_use]
     pub fn with_detail(mut self, detail: Value) -> Self {
@@ -235,6 +225,15 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// 429 in place of the answer to one more wrong password.
+    pub(crate) fn guessing(throttled: Throttled) -> Self {
+        let message = "too many wrong passwords from this address; log in again later";
+        Self::new(Code::TooManyRequests, message)
+            .with_header(RETRY_AFTER, &throttled.seconds().to_string())
+    }
+}
+
 impl From<Throttled> for ApiError {
     fn from(throttled: Throttled) -> Self {
         Self::new(Code::TooManyRequests, "too many requests with this access key; ask again later")
@@ -269,9 +268,6 @@ impl IntoResponse for ApiError {
             metrics::counter!("berth_refused_total", "reason" => reason).increment(1);
         }
         let mut response = (status, body).into_response();
-        if self.secret_refused {
-            response.extensions_mut().insert(SecretRefused);
-        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in self.headers {

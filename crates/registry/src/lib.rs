@@ -112,6 +112,11 @@ async fn dispatch(
     route: Route,
     request: Request,
 ) -> Result<Response, ApiError> {
+    // Nothing else in an address becomes a NUL character.
+    let address = [Some(request.uri().path()), request.uri().query()];
+    if address.into_iter().flatten().any(|part| part.contains("%00")) {
+        return Err(ApiError::nul("the address"));
+    }
     let (parts, body) = request.into_parts();
     let call = Call::open(registry, parts).await?;
     let (name, operation) = match route {

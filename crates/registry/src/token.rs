@@ -2,21 +2,20 @@
 //! (distribution, "Token Authentication Specification" and "OAuth2 Token Authentication").
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use berth_artifacts::Instance;
-use berth_auth::{Grant, TEMP_USERNAME};
-use berth_types::{Ctx, Identity, Principal};
+use berth_auth::{Credential, Grant};
+use berth_types::{Ctx, Principal};
 use chrono::{DateTime, SecondsFormat};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
 
-use crate::access::{Caller, Refused, authenticate, login};
+use crate::access::{Caller, Refused, address_of, authenticate};
 use crate::call::{find_repository, is_allowed, is_public};
 use crate::convert::artifact_error;
 use crate::error::{ApiError, Code};
@@ -26,8 +25,6 @@ use crate::{Origin, Registry, RouteLabel};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORM_LIMIT: usize = 64 << 10;
-/// How long a refresh token holds; a client asks for one by `access_type=offline`.
-const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) async fn get(State(registry): State<Arc<Registry>>, request: Request) -> Response {
     finish(by_query(&registry, &request.map(drop)).await)
@@ -52,15 +49,17 @@ async fn by_query(registry: &Registry, request: &http::Request<()>) -> Result<Re
     let query = request.uri().query().unwrap_or_default();
     let parameters: Parameters =
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let (address, instance_id) = (address_of(request.extensions()), &instance.instance_id);
+    storable(&parameters)?;
     let caller =
-        authenticate(&registry.auth, request.headers(), &service, &instance.instance_id).await;
-    let identity = match caller.map_err(refused)? {
-        Caller::Nobody => Identity::anonymous(),
-        Caller::Login(identity) => identity,
+        authenticate(&registry.auth, request.headers(), &service, instance_id, address).await;
+    let credential = match caller.map_err(refused)? {
+        Caller::Nobody => Credential::anonymous(),
+        Caller::Login(credential) => credential,
         // A token is no credential: it would live for ever by renewing itself.
         Caller::Token(_) => return Err(refused(Refused::Malformed)),
     };
-    issue(registry, &instance, identity, &parameters, request_id(request)).await
+    issue(registry, &instance, credential, &parameters, None, request_id(request)).await
 }
 
 async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiError> {
@@ -68,18 +67,23 @@ async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiE
     let request = http::Request::from_parts(parts, ());
     let instance = instance_of(registry, &request).await?;
     let request_id = request_id(&request);
+    let address = address_of(request.extensions());
     let parameters = read_form(body).await?;
+    storable(&parameters)?;
     let text = |name: &str| first(&parameters, name);
     let missing = |name: &str| {
         ApiError::new(Code::Unauthorized, format!("the parameter `{name}` is missing"))
     };
-    let (username, password) = match text("grant_type") {
-        Some("password") => (
-            text("username").ok_or_else(|| missing("username"))?,
-            text("password").ok_or_else(|| missing("password"))?,
-        ),
+    let (auth, instance_id) = (&registry.auth, &instance.instance_id);
+    let (login, renewing) = match text("grant_type") {
+        Some("password") => {
+            let username = text("username").ok_or_else(|| missing("username"))?;
+            let password = text("password").ok_or_else(|| missing("password"))?;
+            (auth.login(username, password, instance_id, address).await, None)
+        }
         Some("refresh_token") => {
-            (TEMP_USERNAME, text("refresh_token").ok_or_else(|| missing("refresh_token"))?)
+            let token = text("refresh_token").ok_or_else(|| missing("refresh_token"))?;
+            (auth.refresh(token, instance_id, address).await, Some(token))
         }
         _ => {
             return Err(ApiError::new(
@@ -88,20 +92,21 @@ async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiE
             ));
         }
     };
-    let identity =
-        login(&registry.auth, username, password, &instance.instance_id).await.map_err(refused)?;
-    issue(registry, &instance, identity, &parameters, request_id).await
+    let credential = login.map_err(|error| refused(error.into()))?;
+    issue(registry, &instance, credential, &parameters, renewing, request_id).await
 }
 
 /// A token for what was asked for and is allowed; what is not allowed is left out, never an error.
+/// `renewing` is the refresh token that the caller came with.
 async fn issue(
     registry: &Registry,
     instance: &Instance,
-    identity: Identity,
+    credential: Credential,
     parameters: &Parameters,
+    renewing: Option<&str>,
     request_id: String,
 ) -> Result<Response, ApiError> {
-    let ctx = Ctx::new(identity, request_id);
+    let ctx = Ctx::new(credential.identity.clone(), request_id);
     registry.auth.admit(&ctx.identity)?;
     let scopes = parameters.iter().filter(|(name, _)| name == "scope");
     let texts: Vec<&str> = scopes.map(|(_, value)| value.as_str()).collect();
@@ -116,7 +121,7 @@ async fn issue(
     let service = registry.service_of(instance);
     let issued = registry
         .auth
-        .issue_token(&ctx.identity, &service, grants)
+        .issue_token(&credential, &service, grants)
         .map_err(|error| ApiError::internal(&error))?;
     let mut body = json!({
         "token": issued.token,
@@ -124,19 +129,15 @@ async fn issue(
         "expires_in": issued.expires_in,
         "issued_at": rfc3339(issued.issued_at),
     });
-    match first(parameters, "refresh_token") {
-        Some(token) => body["refresh_token"] = json!(token),
-        None if first(parameters, "access_type") == Some("offline") => {
-            let issued = registry.auth.issue_temp_password(
-                &ctx.identity,
-                &instance.instance_id,
-                REFRESH_TOKEN_TTL,
-            );
-            if let Some((token, _)) = issued {
-                body["refresh_token"] = json!(token);
-            }
-        }
-        None => {}
+    // A refresh token renews what it is for, never itself.
+    let offline = first(parameters, "access_type") == Some("offline");
+    let refresh_token = match renewing {
+        Some(token) => Some(token.to_owned()),
+        None if offline => registry.auth.issue_refresh_token(&credential, &instance.instance_id),
+        None => None,
+    };
+    if let Some(token) = refresh_token {
+        body["refresh_token"] = json!(token);
     }
     let json = [(CONTENT_TYPE, "application/json")];
     Ok((StatusCode::OK, json, body.to_string()).into_response())
@@ -192,14 +193,23 @@ fn refused(refused: Refused) -> ApiError {
     match refused {
         Refused::Internal(error) => ApiError::authentication(&error),
         Refused::Malformed => ApiError::new(Code::Unauthorized, "cannot read the credentials"),
+        Refused::Guessing(throttled) => ApiError::guessing(throttled),
         Refused::Password | Refused::Token(_) => {
-            ApiError::new(Code::Unauthorized, "user name or password is not valid").about_a_secret()
+            ApiError::new(Code::Unauthorized, "user name or password is not valid")
         }
     }
 }
 
 fn first<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
     parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+fn storable(parameters: &Parameters) -> Result<(), ApiError> {
+    let nul = |text: &str| text.contains('\0');
+    match parameters.iter().find(|(name, value)| nul(name) || nul(value)) {
+        Some(_) => Err(ApiError::nul("a parameter")),
+        None => Ok(()),
+    }
 }
 
 async fn read_form(body: Body) -> Result<Parameters, ApiError> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use berth_artifacts::{Artifacts, Limits, QuotaDefaults};
 use berth_auth::bootstrap::bootstrap;
-use berth_auth::{Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey, RateLimit};
+use berth_auth::{
+    Auth, AuthConfig, Bootstrap, BootstrapConfig, MasterKey, NonceJournal, RateLimit,
+};
 use berth_builder::{BuildConfig, Builder};
 use berth_control::{Control, ControlConfig};
 use berth_maintenance::{Maintenance, Scrub};
@@ -28,6 +30,7 @@ pub(crate) struct Parts {
     pub(crate) db: Db,
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) auth: Auth,
     pub(crate) builder: Builder,
     pub(crate) subscription: Subscription,
     pub(crate) maintenance: Maintenance,
@@ -39,8 +42,10 @@ pub(crate) struct Parts {
 /// Opens database and store, makes or finds account and instance, and wires the services: the
 /// builder hears of every push, whoever pushes.
 pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
-    let Ground { db, store, clock, artifacts } = Ground::open(config, Access::SoleWriter).await?;
-    let master = MasterKey::load_or_create(&config.master_key_file())?;
+    let db = open_database(config, Access::SoleWriter).await?;
+    // First of all: beside a database that another key sealed, nothing is made.
+    let master = MasterKey::of_database(&db, &config.master_key_file()).await?;
+    let Ground { db, store, clock, artifacts } = Ground::over(config, db).await?;
     let access_key = config.root_key.as_ref();
     let bootstrap = bootstrap(
         &db,
@@ -55,12 +60,20 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
     )
     .await?;
     let key_rate = RateLimit::new(config.limits.key_rate, config.limits.key_burst);
-    let auth = Auth::new(
+    let journal =
+        NonceJournal { folder: config.in_data_dir("nonces"), first_start: bootstrap.first };
+    let auth = Auth::open(
         db.clone(),
         master,
         Arc::clone(&clock),
-        AuthConfig { key_rate, ..AuthConfig::default() },
-    );
+        AuthConfig {
+            key_rate,
+            failed_logins: config.limits.failed_logins,
+            ..AuthConfig::default()
+        },
+        &journal,
+    )
+    .await?;
 
     let builder = builder(config, artifacts.clone(), db.clone(), Arc::clone(&clock))?;
     let artifacts = artifacts.with_listener(Arc::new(builder.clone()));
@@ -78,13 +91,14 @@ pub(crate) async fn assemble(config: &Config) -> Result<Parts, ServerError> {
         builder.clone(),
         subscription.clone(),
         maintenance.clone(),
-        auth,
+        auth.clone(),
         ControlConfig { region: bootstrap.region.clone(), ..ControlConfig::default() },
     );
     Ok(Parts {
         db,
         store,
         clock,
+        auth,
         builder,
         subscription,
         maintenance,
@@ -105,8 +119,11 @@ struct Ground {
 impl Ground {
     /// Database and store, opened as the configuration says.
     async fn open(config: &Config, access: Access) -> Result<Self, ServerError> {
-        let options = DbOptions { access, ..DbOptions::default() };
-        let db = Db::open_with(&config.database_url(), options).await?;
+        Self::over(config, open_database(config, access).await?).await
+    }
+
+    /// Beside a database that is open.
+    async fn over(config: &Config, db: Db) -> Result<Self, ServerError> {
         let store = berth_storage::open(&storage(config)).await?;
         let limits = Limits {
             auto_create_namespace: config.limits.auto_create_namespace,
@@ -124,6 +141,11 @@ impl Ground {
         let artifacts = artifacts.with_limits(limits).with_gc(config.gc.collector());
         Ok(Self { db, store, clock, artifacts })
     }
+}
+
+async fn open_database(config: &Config, access: Access) -> Result<Db, ServerError> {
+    let options = DbOptions { access, ..DbOptions::default() };
+    Ok(Db::open_with(&config.database_url(), options).await?)
 }
 
 /// Maintenance alone, for commands that do it without a server.

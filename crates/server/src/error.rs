@@ -24,6 +24,8 @@ pub enum ServerError {
     #[error(transparent)]
     MasterKey(#[from] berth_auth::MasterKeyError),
     #[error(transparent)]
+    Nonces(#[from] berth_auth::NonceError),
+    #[error(transparent)]
     Bootstrap(#[from] berth_auth::bootstrap::BootstrapError),
     #[error("cannot use the scratch folder {}: {source}", path.display())]
     Scratch { path: PathBuf, source: std::io::Error },

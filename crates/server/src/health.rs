@@ -9,8 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use berth_metadata::{Db, DbError, DbErrorKind};
 use berth_storage::{BlobStore, StorageErrorKind};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use berth_types::Secret;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -28,6 +29,7 @@ pub(crate) struct Health {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) metrics_token: Option<Secret>,
     pub(crate) last: Mutex<Option<Finding>>,
 }
 
@@ -39,13 +41,17 @@ pub(crate) struct Finding {
     storage: &'static str,
 }
 
-/// The routes of operations: no credentials, no secrets.
-pub(crate) fn router(health: Health) -> Router {
+/// The probes: no credentials, no secrets.
+pub(crate) fn probes(health: Arc<Health>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(Arc::new(health))
+        .with_state(health)
+}
+
+/// The metrics, for whoever has the token when there is one.
+pub(crate) fn metrics_router(health: Arc<Health>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(health)
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> Response {
@@ -101,7 +107,20 @@ fn outcome<E: std::fmt::Display>(
     }
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> Response {
+/// Whether the request carries the token, in a time that tells nothing about it.
+fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.split_once(' '));
+    given.is_some_and(|(scheme, given)| {
+        scheme.eq_ignore_ascii_case("bearer") && Secret::new(given.trim()) == *token
+    })
+}
+
+async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
+    if health.metrics_token.as_ref().is_some_and(|token| !has_token(&headers, token)) {
+        let challenge = [(WWW_AUTHENTICATE, "Bearer")];
+        return (StatusCode::UNAUTHORIZED, challenge, "the metrics need a token\n").into_response();
+    }
     if let Err(error) = crate::tasks::measure(&health.db).await {
         tracing::warn!(%error, "cannot count tasks");
     }

@@ -6,7 +6,6 @@
 mod address;
 mod body;
 mod link;
-mod logins;
 mod pace;
 mod refusal;
 mod stream;
@@ -18,17 +17,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use berth_auth::{RateLimit, Rates, SecretRefused};
-use http::header::{AUTHORIZATION, CONNECTION};
-use http::{HeaderValue, Method, StatusCode, Version};
+use berth_auth::{ClientAddress, RateLimit, Rates};
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode, Version};
 use ipnet::IpNet;
 
-pub(crate) use self::address::Address;
 use self::address::client_address;
 pub(crate) use self::body::Intake;
 use self::body::{Reading, watch};
 pub(crate) use self::link::{Link, OpenRequest, Verdict};
-use self::logins::{Attempt, FailedLogins};
 pub(crate) use self::pace::PaceRule;
 pub(crate) use self::refusal::{Refusal, count};
 pub(crate) use self::stream::Guarded;
@@ -47,17 +44,11 @@ pub(crate) struct Limits {
     body: PaceRule,
     requests: usize,
     running: AtomicUsize,
-    addresses: Option<Rates<Address>>,
-    logins: Option<FailedLogins>,
+    addresses: Option<Rates<ClientAddress>>,
 }
 
 /// A request that was let in.
 pub(crate) struct Admission {
-    limits: Arc<Limits>,
-    address: Address,
-    /// It carries a secret that may be a guess.
-    guess: bool,
-    attempt: Option<Attempt>,
     intake: Option<Arc<Intake>>,
     link: Option<Arc<Link>>,
     version: Version,
@@ -88,7 +79,6 @@ impl Limits {
             requests: if limits.requests == 0 { usize::MAX } else { limits.requests },
             running: AtomicUsize::new(0),
             addresses: RateLimit::new(limits.address_rate, limits.address_burst).map(Rates::new),
-            logins: FailedLogins::new(limits.failed_logins),
         }
     }
 
@@ -106,10 +96,8 @@ impl Limits {
         let address = client_address(address, request.headers(), self.trust_proxy, &self.proxies);
         let path = request.uri().path();
         let exempt = matches!(path, "/healthz" | "/readyz" | "/metrics");
-        let guess = !exempt && carries_secret(request);
-        let admitted = self.check(request, address, exempt, guess);
-        let (slot, attempt) = match admitted {
-            Ok(admitted) => admitted,
+        let slot = match self.check(request, address, exempt) {
+            Ok(slot) => slot,
             Err(refusal) => {
                 if let Some(link) = link.filter(|_| !http_body::Body::is_end_stream(request.body()))
                 {
@@ -118,20 +106,20 @@ impl Limits {
                 return Err(refusal);
             }
         };
+        // Where wrong secrets are counted.
+        request.extensions_mut().insert(address);
         let version = request.version();
-        let limits = Arc::clone(self);
         let (body, intake) = watch(std::mem::take(request.body_mut()), self.body);
         *request.body_mut() = body;
-        Ok((Admission { limits, address, guess, attempt, intake, link, version }, slot))
+        Ok((Admission { intake, link, version }, slot))
     }
 
     fn check(
         self: &Arc<Self>,
         request: &Request,
-        address: Address,
+        address: ClientAddress,
         exempt: bool,
-        guess: bool,
-    ) -> Result<(Option<Slot>, Option<Attempt>), Refusal> {
+    ) -> Result<Option<Slot>, Refusal> {
         let headers = request.headers();
         let length = |(name, value): (&http::HeaderName, &HeaderValue)| {
             name.as_str().len() + value.as_bytes().len() + 4
@@ -146,17 +134,12 @@ impl Limits {
             return Err(Refusal::UriLength);
         }
         if exempt {
-            return Ok((None, None));
+            return Ok(None);
         }
         if let Some(rates) = &self.addresses {
             rates.take(&address).map_err(Refusal::AddressRate)?;
         }
-        let slot = self.slot().ok_or(Refusal::Full)?;
-        let attempt = match &self.logins {
-            Some(logins) if guess => logins.attempt(address).map_err(Refusal::FailedLogins)?,
-            _ => None,
-        };
-        Ok((Some(slot), attempt))
+        self.slot().map(Some).ok_or(Refusal::Full)
     }
 
     fn slot(self: &Arc<Self>) -> Option<Slot> {
@@ -166,36 +149,14 @@ impl Limits {
     }
 }
 
-/// Whether the request carries a password, or a signature, that may be a guess. A bearer token is
-/// none: nobody finds one by trying.
-fn carries_secret(request: &Request) -> bool {
-    let path = request.uri().path();
-    let basic = request.headers().get(AUTHORIZATION).is_some_and(|value| {
-        value.as_bytes().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
-    });
-    basic || path == "/" || (path.starts_with("/auth") && request.method() == Method::POST)
-}
-
 impl Admission {
     /// What was read of the body so far; `None` when there is none.
     pub(crate) fn intake(&self) -> Option<&Arc<Intake>> {
         self.intake.as_ref()
     }
 
-    /// Looks at the answer: counts wrong secrets, and says 408 where the client was too slow.
+    /// Looks at the answer: says 408 where the client was too slow.
     pub(crate) fn settle(self, mut response: Response<Body>) -> Response {
-        if self.guess {
-            let wrong = response.extensions().get::<SecretRefused>().is_some();
-            match (self.attempt, wrong) {
-                (Some(attempt), false) => attempt.give_back(),
-                (None, true) => {
-                    if let Some(logins) = &self.limits.logins {
-                        logins.failed(self.address);
-                    }
-                }
-                (Some(_), true) | (None, false) => {}
-            }
-        }
         let Some(intake) = &self.intake else { return response };
         let reading = intake.reading();
         if reading == Reading::Finished {

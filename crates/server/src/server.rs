@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use berth_auth::Auth;
 use berth_metadata::Db;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -35,24 +37,40 @@ impl Server {
         let server = &config.server;
         let metrics = metrics::handle();
         make_data_dir(&server.data_dir)?;
-        let tls = Tls::open(&config)?;
         let listen = |source| ServerError::Listen { address: server.listen, source };
         let tcp = TcpListener::bind(server.listen).await.map_err(listen)?;
         let address = tcp.local_addr().map_err(listen)?;
-        let endpoint = endpoint(address, tls.is_some());
+        let metrics_listener = match server.metrics_listen {
+            None => None,
+            Some(address) => {
+                let listen = |source| ServerError::Listen { address, source };
+                Some(TcpListener::bind(address).await.map_err(listen)?)
+            }
+        };
+        let metrics_address =
+            metrics_listener.as_ref().map(TcpListener::local_addr).transpose().map_err(listen)?;
         let mut parts = assemble(&config).await?;
+        let tls = Tls::open(&config)?;
+        let endpoint = endpoint(address, tls.is_some());
         let credentials_file = write_credentials(&config, &mut parts, &endpoint)?;
 
         let shutdown = CancellationToken::new();
         let tracker = TaskTracker::new();
-        let health = Health {
+        let health = Arc::new(Health {
             db: parts.db.clone(),
             store: Arc::clone(&parts.store),
             shutdown: shutdown.clone(),
             metrics: metrics.clone(),
             last: Mutex::default(),
-        };
-        let router = router(&config, &parts, health);
+            metrics_token: server.metrics_token.clone(),
+        });
+        let router = router(&config, &parts, &health);
+        if let Some(tcp) = metrics_listener {
+            let limits = ListenerLimits::new(&config);
+            let listener = Listener { tcp, tls: None, limits };
+            let router = health::metrics_router(health);
+            tracker.spawn(listener.serve(router, shutdown.clone()));
+        }
         let listener = Listener {
             tcp,
             tls: tls.as_ref().map(Tls::acceptor),
@@ -74,13 +92,16 @@ impl Server {
                 () = upkeep.cancelled() => {}
             }
         });
+        tracker.spawn(tidy(parts.auth.clone(), shutdown.clone()));
         tracker.close();
-        let db = parts.db;
+        let Parts { db, auth, .. } = parts;
         Ok(RunningServer {
             address,
+            metrics_address,
             endpoint,
             credentials_file,
             authority_file,
+            auth,
             db,
             shutdown,
             tracker,
@@ -91,9 +112,11 @@ impl Server {
 /// A server at work. Dropping it leaves it running until the runtime ends.
 pub struct RunningServer {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     endpoint: String,
     credentials_file: Option<PathBuf>,
     authority_file: Option<PathBuf>,
+    auth: Auth,
     db: Db,
     shutdown: CancellationToken,
     tracker: TaskTracker,
@@ -103,6 +126,11 @@ impl RunningServer {
     /// Where it listens; with the port that was chosen when the configuration said 0.
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the metrics are, when they have an address of their own.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Scheme, host and port under which this machine reaches it.
@@ -133,12 +161,30 @@ impl RunningServer {
     /// Waits until it has ended.
     pub async fn wait(self) {
         self.tracker.wait().await;
+        self.auth.close().await;
         self.db.close().await;
     }
 }
 
-fn router(config: &Config, parts: &Parts, health: Health) -> Router {
-    let mut router = health::router(health);
+/// Removes nonces that have expired, every minute.
+async fn tidy(auth: Auth, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        if let Err(error) = auth.tidy().await {
+            tracing::warn!(%error, "expired nonces cannot be removed");
+        }
+    }
+}
+
+fn router(config: &Config, parts: &Parts, health: &Arc<Health>) -> Router {
+    let mut router = health::probes(Arc::clone(health));
+    if config.server.metrics_listen.is_none() {
+        router = router.merge(health::metrics_router(Arc::clone(health)));
+    }
     if config.server.role.serves_data() {
         router = router.merge(berth_registry::router(parts.registry.clone()));
     }

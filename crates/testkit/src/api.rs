@@ -80,6 +80,12 @@ impl Api {
         answer.body
     }
 
+    /// The address of a `GET` of `action`, signed now: whoever knows it can send it.
+    #[must_use]
+    pub fn signed_url(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        format!("{}/?{}", self.endpoint, self.signed_query("GET", action, parameters))
+    }
+
     fn signed_query(&self, method: &str, action: &str, parameters: &[(&str, &str)]) -> String {
         let timestamp = httpdate(std::time::SystemTime::now());
         let nonce = uuid::Uuid::new_v4().to_string();

@@ -4,3 +4,5 @@ mod database_away;
 mod errors;
 mod full_disk;
 mod limits;
+mod replay;
+mod texts;

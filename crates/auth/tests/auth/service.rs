@@ -7,84 +7,102 @@ use berth_auth::bootstrap::{BootstrapError, bootstrap};
 use berth_auth::signature::SignedRequest;
 use berth_auth::signature::acs3::{Outgoing, sign};
 use berth_auth::{
-    Auth, AuthConfig, AuthError, BootstrapConfig, LoginError, MasterKey, TEMP_USERNAME, TokenError,
-    VerifyError,
+    Auth, AuthConfig, AuthError, BootstrapConfig, ClientAddress, Credential, HolderError,
+    LoginError, MasterKey, TEMP_USERNAME, TokenError,
 };
 use berth_metadata::tables::access_key;
 use berth_metadata::{Access, Db, DbOptions};
-use berth_types::{Clock as _, Identity, ManualClock, Secret};
+use berth_types::{Clock as _, Identity, ManualClock, Millis, Secret};
 use tempfile::TempDir;
 
 const NOW: i64 = 1_767_323_045_000;
 
-struct Fixture {
-    _folder: TempDir,
-    db: Db,
-    master: MasterKey,
-    clock: Arc<ManualClock>,
-    auth: Auth,
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
+    pub(crate) db: Db,
+    pub(crate) master: MasterKey,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) auth: Auth,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite:{}", folder.path().join("berth.db").display());
         Self::over(&url, folder).await
     }
 
-    async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database);
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self::over(&url.await.expect("PostgreSQL"), folder).await
     }
 
     /// As a server has it.
-    async fn over(url: &str, folder: TempDir) -> Self {
+    pub(crate) async fn over(url: &str, folder: TempDir) -> Self {
         let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
         let db = Db::open_with(url, options).await.expect("database");
         let master = MasterKey::generate();
         let clock = Arc::new(ManualClock::at(NOW));
         let auth = Auth::new(db.clone(), master.clone(), clock.clone(), AuthConfig::default());
-        Self { _folder: folder, db, master, clock, auth }
+        Self { folder, db, master, clock, auth }
     }
 
-    async fn start(&self, access_key: Option<(&str, &str)>) -> berth_auth::Bootstrap {
+    pub(crate) async fn start(&self, access_key: Option<(&str, &str)>) -> berth_auth::Bootstrap {
         let access_key = access_key.map(|(id, secret)| (id.to_owned(), Secret::new(secret)));
         let config = BootstrapConfig { access_key, ..BootstrapConfig::default() };
         bootstrap(&self.db, &self.master, &*self.clock, &config).await.expect("started")
     }
 
+    pub(crate) async fn change_key(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut access_key::AccessKey),
+    ) {
+        let mut session = self.db.begin().await.expect("begin");
+        let mut row = access_key::find(&mut session, id).await.expect("find").expect("the key");
+        change(&mut row);
+        assert!(access_key::update(&mut session, &row).await.expect("update"));
+        session.commit().await.expect("commit");
+    }
+
     async fn call(&self, key_id: &str, secret: &str, nonce: &str) -> Result<Identity, AuthError> {
-        let headers = sign(
-            &Outgoing {
-                method: "POST",
-                host: "127.0.0.1:5000",
-                action: "GetInstance",
-                version: "2018-12-01",
-                query: &[("InstanceId".to_owned(), "cri 1+*".to_owned())],
-                body: b"",
-                content_type: None,
-                nonce,
-                now: self.clock.now(),
-            },
-            key_id,
-            &Secret::new(secret),
-        );
-        let headers: Vec<(String, Vec<u8>)> =
-            headers.into_iter().map(|(n, v)| (n.to_owned(), v.into_bytes())).collect();
-        let request = SignedRequest {
-            method: "POST",
-            path: "/",
-            query: &[("InstanceId".to_owned(), "cri 1+*".to_owned())],
-            form: &[],
-            headers: &headers,
-            body: b"",
-        };
-        self.auth.authenticate(&request).await
+        present(&self.auth, &signed(key_id, secret, nonce, self.clock.now())).await
     }
 }
 
-fn code(outcome: Result<Identity, AuthError>) -> String {
+fn query() -> [(String, String); 1] {
+    [("InstanceId".to_owned(), "cri 1+*".to_owned())]
+}
+
+/// The headers of a signed request.
+pub(crate) fn signed(key_id: &str, secret: &str, nonce: &str, now: Millis) -> Headers {
+    let outgoing = Outgoing {
+        method: "POST",
+        host: "127.0.0.1:5000",
+        action: "GetInstance",
+        version: "2018-12-01",
+        query: &query(),
+        body: b"",
+        content_type: None,
+        nonce,
+        now,
+    };
+    let headers = sign(&outgoing, key_id, &Secret::new(secret));
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect()
+}
+
+pub(crate) type Headers = Vec<(String, Vec<u8>)>;
+
+/// What a server says to a signed request.
+pub(crate) async fn present(auth: &Auth, headers: &Headers) -> Result<Identity, AuthError> {
+    let request =
+        SignedRequest { method: "POST", path: "/", query: &query(), form: &[], headers, body: b"" };
+    let credential = auth.authenticate(&request, ClientAddress::default()).await?;
+    Ok(credential.identity)
+}
+
+pub(crate) fn code(outcome: Result<Identity, AuthError>) -> String {
     outcome.expect_err("refused").code()
 }
 
@@ -192,9 +210,9 @@ async fn logins_of_keys_and_temporary_passwords() {
     let root = fixture.start(Some(("operator", "the-secret"))).await;
     let instance = root.instance_id.as_str();
     let login = async |user: &str, password: &str, instance: &str| {
-        fixture.auth.login(user, password, instance).await
+        fixture.auth.login(user, password, instance, ClientAddress::default()).await
     };
-    let identity = login("operator", "the-secret", instance).await.expect("logged in");
+    let credential = login("operator", "the-secret", instance).await.expect("logged in");
     for (user, password) in
         [("operator", "wrong"), ("nobody", "the-secret"), ("", ""), (TEMP_USERNAME, "the-secret")]
     {
@@ -203,47 +221,45 @@ async fn logins_of_keys_and_temporary_passwords() {
     }
     let (password, expires_at) = fixture
         .auth
-        .issue_temp_password(&identity, instance, Duration::from_secs(3600))
+        .issue_temp_password(&credential, instance, Duration::from_secs(3600))
         .expect("a caller with a key");
     assert_eq!(expires_at, NOW + 3_600_000);
-    assert_eq!(login(TEMP_USERNAME, &password, instance).await.expect("logged in"), identity);
+    let temporary = login(TEMP_USERNAME, &password, instance).await.expect("logged in");
+    assert_eq!(temporary.identity, credential.identity);
     assert!(login(TEMP_USERNAME, &password, "cri-other").await.is_err());
     fixture.clock.advance(3_600_000);
     assert!(login(TEMP_USERNAME, &password, instance).await.is_err());
 }
 
-const SERVICE: &str = "registry.aliyuncs.com:local:china:cri-1";
+pub(crate) const SERVICE: &str = "registry.aliyuncs.com:local:china:cri-1";
 
-async fn change_key(fixture: &Fixture, id: &str, change: impl FnOnce(&mut access_key::AccessKey)) {
-    let mut session = fixture.db.begin().await.expect("begin");
-    let mut row = access_key::find(&mut session, id).await.expect("find").expect("the key");
-    change(&mut row);
-    assert!(access_key::update(&mut session, &row).await.expect("update"));
-    session.commit().await.expect("commit");
+async fn login(auth: &Auth, user: &str, password: &str) -> Result<Credential, LoginError> {
+    auth.login(user, password, "cri-1", ClientAddress::default()).await
 }
 
 async fn revocation(fixture: Fixture) {
     let root = fixture.start(Some(("operator", "the-secret"))).await;
     let auth = &fixture.auth;
     let identity = Identity::root(&root.account_id, "operator");
-    let issue = || auth.issue_token(&identity, SERVICE, Vec::new()).expect("issued").token;
+    let credential = login(auth, "operator", "the-secret").await.expect("logged in");
+    let issue = || auth.issue_token(&credential, SERVICE, Vec::new()).expect("issued").token;
     let token = issue();
     let verify = async |token: &str| match auth.verify_token(token, SERVICE).await {
         Ok(caller) => Ok(caller.identity.clone()),
-        Err(VerifyError::Token(error)) => Err(error),
-        Err(VerifyError::Internal(error)) => panic!("{error}"),
+        Err(HolderError::Token(error)) => Err(error),
+        Err(HolderError::Internal(error)) => panic!("{error}"),
     };
-    let login = async |secret: &str| auth.login("operator", secret, "cri-1").await.is_ok();
+    let login = async |secret: &str| login(auth, "operator", secret).await.is_ok();
     for _ in 0..3 {
         assert_eq!(verify(&token).await, Ok(identity.clone()));
         assert!(login("the-secret").await);
     }
     assert_eq!(verify(&format!("{token}x")).await, Err(TokenError::Invalid));
 
-    change_key(&fixture, "operator", |key| key.status = "Inactive".to_owned()).await;
+    fixture.change_key("operator", |key| key.status = "Inactive".to_owned()).await;
     assert_eq!(verify(&token).await, Err(TokenError::Revoked));
     assert!(!login("the-secret").await);
-    change_key(&fixture, "operator", |key| key.status = "Active".to_owned()).await;
+    fixture.change_key("operator", |key| key.status = "Active".to_owned()).await;
     assert_eq!(verify(&token).await, Ok(identity.clone()));
 
     fixture.clock.advance(299_000);
@@ -258,9 +274,9 @@ async fn revocation(fixture: Fixture) {
     session.commit().await.expect("commit");
     assert_eq!(verify(&token).await, Err(TokenError::Revoked));
     assert!(!login("the-secret").await);
-    let anonymous = Identity::anonymous();
+    let anonymous = Credential::anonymous();
     let token = auth.issue_token(&anonymous, SERVICE, Vec::new()).expect("issued").token;
-    assert_eq!(verify(&token).await, Ok(anonymous));
+    assert_eq!(verify(&token).await, Ok(anonymous.identity));
     assert!(auth.verify_token(&token, "another").await.is_err());
 }
 

@@ -40,10 +40,9 @@ impl Action for GetAuthorizationToken {
         let hours = u64::try_from(hours).ok().filter(|hours| (1..=24).contains(hours));
         let hours =
             hours.ok_or_else(|| ApiError::invalid("ExpiresInHours", "it must be 1 to 24"))?;
-        let identity = &call.ctx.identity;
         let time_to_live = Duration::from_secs(hours * 3600);
         let issued =
-            control.auth().issue_temp_password(identity, call.instance_id()?, time_to_live);
+            control.auth().issue_temp_password(&call.credential, call.instance_id()?, time_to_live);
         let (authorization_token, expire_time) =
             issued.ok_or_else(|| ApiError::plain(codes::NO_PRIVILEGE))?;
         Ok(AuthorizationTokenAnswer {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use berth_auth::ClientAddress;
 use berth_control::{Field, find};
 use serde_json::{Value, json};
 
@@ -105,7 +106,7 @@ async fn instances_endpoints_and_tokens() {
     assert_eq!(token["ExpireTime"], fixture.now() + 2 * 3_600_000);
     let password = token["AuthorizationToken"].as_str().expect("a password");
     let username = token["TempUsername"].as_str().expect("a name");
-    fixture.auth.login(username, password, id).await.expect("it logs in");
+    fixture.auth.login(username, password, id, ClientAddress::default()).await.expect("it logs in");
     for hours in ["0", "25", "x"] {
         let token = [("InstanceId", id), ("ExpiresInHours", hours)];
         let refused = refusal(&fixture, "GetAuthorizationToken", &token).await;

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use berth_artifacts::Artifacts;
 use berth_auth::bootstrap::bootstrap;
-use berth_auth::{Auth, AuthConfig, BootstrapConfig, MasterKey, RootCredentials};
+use berth_auth::{Auth, AuthConfig, BootstrapConfig, ClientAddress, MasterKey, RootCredentials};
 use berth_metadata::{Access, Db, DbOptions};
 use berth_registry::{Registry, router};
 use berth_storage::StorageConfig;
@@ -26,6 +26,7 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 pub(crate) struct TestRegistry {
     router: Router,
+    auth: Auth,
     pub(crate) artifacts: Artifacts,
     pub(crate) db: Db,
     pub(crate) credentials: RootCredentials,
@@ -87,9 +88,10 @@ impl TestRegistry {
             .expect("first start");
         let auth = Auth::new(db.clone(), master, Arc::clone(&clock), AuthConfig::default());
         let artifacts = Artifacts::new(db.clone(), store, clock);
-        let registry = Registry::new(artifacts.clone(), auth);
+        let registry = Registry::new(artifacts.clone(), auth.clone());
         Self {
             router: router(Arc::new(registry)),
+            auth,
             artifacts,
             db,
             credentials: first.credentials,
@@ -101,6 +103,17 @@ impl TestRegistry {
         let RootCredentials { access_key_id, access_key_secret, .. } = &self.credentials;
         let pair = format!("{access_key_id}:{}", access_key_secret.expose());
         format!("Basic {}", STANDARD.encode(pair))
+    }
+
+    /// A password as `GetAuthorizationToken` answers it.
+    pub(crate) async fn temporary_password(&self, time_to_live: std::time::Duration) -> String {
+        let RootCredentials { access_key_id, access_key_secret, instance_id, .. } =
+            &self.credentials;
+        let (secret, address) = (access_key_secret.expose(), ClientAddress::default());
+        let login = self.auth.login(access_key_id, secret, instance_id, address).await;
+        let issued =
+            self.auth.issue_temp_password(&login.expect("login"), instance_id, time_to_live);
+        issued.expect("a caller with a key").0
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

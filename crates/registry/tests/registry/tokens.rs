@@ -1,4 +1,7 @@
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use berth_auth::TEMP_USERNAME;
 use berth_metadata::tables::access_key;
 use http::Method;
 use serde_json::Value;
@@ -186,6 +189,43 @@ async fn the_oauth2_form_takes_passwords_and_refresh_tokens() {
     assert_eq!(wrong.error(), (401, "UNAUTHORIZED".to_owned()));
     post(format!("grant_type=refresh_token&refresh_token=x&{scope}")).await.expect(401);
     post("grant_type=device".to_owned()).await.expect(405);
+}
+
+#[tokio::test]
+async fn a_temporary_password_does_not_become_a_longer_one() {
+    let registry = TestRegistry::start().await;
+    registry.push_image("team/app", "v1").await;
+    let password = registry.temporary_password(std::time::Duration::from_secs(100)).await;
+    let basic = |password: &str| {
+        let pair = STANDARD.encode(format!("{TEMP_USERNAME}:{password}"));
+        format!("Basic {pair}")
+    };
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let scope = "scope=repository%3Ateam%2Fapp%3Apull&client_id=test&access_type=offline";
+    let post =
+        async |body: String| registry.call_as(None, Method::POST, "/auth/token", &form, body).await;
+    // Every way to ask for a refresh token, and what it is worth.
+    let path = format!("/auth/token?service={}&{scope}", service(&registry));
+    let by_query =
+        registry.call_as(Some(&basic(&password)), Method::GET, &path, &[], Body::empty()).await;
+    let by_form =
+        post(format!("grant_type=password&username={TEMP_USERNAME}&password={password}&{scope}"));
+    for answer in [by_query, by_form.await] {
+        let mut answer = answer.expect(200).json();
+        for _ in 0..3 {
+            let seconds = answer["expires_in"].as_u64().expect("seconds");
+            assert!(seconds <= 100, "{seconds} s of a password of 100 s");
+            let bearer = format!("Bearer {}", answer["token"].as_str().expect("token"));
+            assert_eq!(get_as(&registry, Some(&bearer), "/v2/team/app/tags/list").await, 200);
+            let refresh = answer["refresh_token"].as_str().expect("refresh token").to_owned();
+            assert_eq!(get_as(&registry, Some(&basic(&refresh)), "/v2/").await, 401);
+            let renewed = post(format!("grant_type=refresh_token&refresh_token={refresh}&{scope}"));
+            answer = renewed.await.expect(200).json();
+            assert_eq!(answer["refresh_token"], refresh.as_str(), "it does not renew itself");
+        }
+    }
+    let refused = post(format!("grant_type=refresh_token&refresh_token={password}&{scope}")).await;
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED".to_owned()));
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ pub struct LimitsSection {
     pub address_rate: u32,
     /// How many of them may come at once. 0: two seconds' worth.
     pub address_burst: u32,
-    /// Wrong passwords and signatures per minute of one address. 0: no limit.
+    /// Wrong passwords and signatures per minute of one address for one key. 0: no limit.
     pub failed_logins: u32,
     /// Addresses of proxies before the nearest one, which `X-Forwarded-For` also lists.
     pub proxies: Vec<IpNet>,

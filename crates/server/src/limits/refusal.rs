@@ -14,7 +14,6 @@ pub(crate) enum Refusal {
     /// Too many requests are being answered.
     Full,
     AddressRate(Throttled),
-    FailedLogins(Throttled),
     HeaderSize,
     UriLength,
 }
@@ -32,7 +31,6 @@ impl Refusal {
         match self {
             Self::Full => "requests",
             Self::AddressRate(_) => "address_rate",
-            Self::FailedLogins(_) => "failed_logins",
             Self::HeaderSize => "header_size",
             Self::UriLength => "uri_length",
         }
@@ -41,7 +39,7 @@ impl Refusal {
     fn status(self) -> StatusCode {
         match self {
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
-            Self::AddressRate(_) | Self::FailedLogins(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::AddressRate(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::HeaderSize => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UriLength => StatusCode::URI_TOO_LONG,
         }
@@ -50,9 +48,7 @@ impl Refusal {
     fn retry_after(self) -> Option<u64> {
         match self {
             Self::Full => Some(FULL_SECONDS),
-            Self::AddressRate(throttled) | Self::FailedLogins(throttled) => {
-                Some(throttled.seconds())
-            }
+            Self::AddressRate(throttled) => Some(throttled.seconds()),
             Self::HeaderSize | Self::UriLength => None,
         }
     }
@@ -87,10 +83,6 @@ impl Refusal {
             Self::AddressRate(_) => {
                 (Code::TooManyRequests, "too many requests from this address; ask again later")
             }
-            Self::FailedLogins(_) => (
-                Code::TooManyRequests,
-                "too many wrong passwords from this address; log in again later",
-            ),
             Self::HeaderSize => (Code::Unsupported, "the header of the request is too large"),
             Self::UriLength => (Code::Unsupported, "the address of the request is too long"),
         };
@@ -100,9 +92,7 @@ impl Refusal {
     fn control(self, request_id: &str, host: &str) -> Response {
         let refusal = match self {
             Self::Full => berth_control::Refusal::Busy,
-            Self::AddressRate(throttled) | Self::FailedLogins(throttled) => {
-                berth_control::Refusal::Throttled(throttled)
-            }
+            Self::AddressRate(throttled) => berth_control::Refusal::Throttled(throttled),
             Self::HeaderSize => berth_control::Refusal::HeaderSize,
             Self::UriLength => berth_control::Refusal::UriLength,
         };

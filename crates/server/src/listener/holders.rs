@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::limits::Address;
+use berth_auth::ClientAddress as Address;
 
 /// The addresses that hold connections; never more entries than connections.
 #[derive(Debug, Default)]

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use berth_auth::signature::acs3::{Outgoing, sign};
 use berth_server::{CREDENTIALS_FILE, Config, Layers, RunningServer, Server};
+use berth_types::{Clock as _, Secret, SystemClock};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,8 +22,21 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn start(flags: &[(&str, &str)]) -> Self {
+        Self::start_as(flags, None).await
+    }
+
+    /// With a root key pair of the operator's.
+    pub(crate) async fn start_as(flags: &[(&str, &str)], pair: Option<(&str, &str)>) -> Self {
+        let environment = pair.map(|(id, secret)| {
+            [("BERTH_ROOT_ACCESS_KEY_ID", id), ("BERTH_ROOT_ACCESS_KEY_SECRET", secret)]
+        });
+        let environment: Vec<_> = environment.into_iter().flatten().collect();
+        Self::start_with(flags, &environment).await
+    }
+
+    pub(crate) async fn start_with(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let server = start_in(folder.path(), flags, &[]).await;
+        let server = start_in(folder.path(), flags, environment).await;
         Self { folder, server }
     }
 
@@ -66,6 +81,27 @@ pub(crate) async fn start_in(
     }
     let config = Config::load(&layers).expect("configuration");
     Server::start(config).await.expect("the server starts")
+}
+
+/// A call of the API that only asks, signed anew.
+pub(crate) fn signed_call(server: &TestServer, id: &str, secret: &str) -> reqwest::Request {
+    let host = server.address().to_string();
+    let outgoing = Outgoing {
+        method: "POST",
+        host: &host,
+        action: "ListInstance",
+        version: "2018-12-01",
+        query: &[],
+        body: b"",
+        content_type: None,
+        nonce: &berth_types::id::key(),
+        now: SystemClock.now(),
+    };
+    let mut request = http::Request::post(server.url("/"));
+    for (name, value) in sign(&outgoing, id, &Secret::new(secret)) {
+        request = request.header(name, value);
+    }
+    request.body(String::new()).expect("request").try_into().expect("request")
 }
 
 /// Whether a refusal has happened, and how often, in all servers of this process.

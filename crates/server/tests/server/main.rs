@@ -3,6 +3,7 @@
 mod harness;
 mod heads;
 mod http2;
+mod metrics;
 mod rates;
 mod second;
 mod sizes;

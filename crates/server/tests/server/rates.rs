@@ -4,7 +4,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::harness::{PATIENCE, TestServer, client, client_from, refused};
+use crate::harness::{PATIENCE, TestServer, client, client_from, refused, signed_call};
 use crate::sizes::error_of;
 
 /// Asks until the answer is 429; every answer before it has `expected`.
@@ -144,23 +144,54 @@ async fn passwords_cannot_be_guessed_fast() {
     let (_, code, message) = error_of(refusal).await;
     assert_eq!(code, "TOOMANYREQUESTS");
     assert!(message.contains("wrong passwords"), "{message}");
-    // A right password tells no more than a wrong one, in whatever way it is given.
-    until_refused(async || ping(&here, &secret).await, StatusCode::OK, 0).await;
-    let form = [("grant_type", "password"), ("username", &id), ("password", "guess")];
-    let form = form.map(|(name, value)| format!("{name}={value}")).join("&");
-    let post = async || {
-        let request = here.post(server.url("/auth/token")).body(form.clone());
-        request.send().await.expect("answer")
+    // A right password is taken all the while, in whatever way it is given.
+    for _ in 0..20 {
+        assert_eq!(ping(&here, "guess").await.status(), 429);
+        assert_eq!(ping(&here, &secret).await.status(), 200);
+    }
+    let form = |password: &str| {
+        let form = [("grant_type", "password"), ("username", id.as_str()), ("password", password)];
+        form.map(|(name, value)| format!("{name}={value}")).join("&")
     };
-    until_refused(post, StatusCode::UNAUTHORIZED, 0).await;
-    let rpc = async || here.get(server.url("/?Action=ListInstance")).send().await.expect("answer");
-    let rpc = json(until_refused(rpc, StatusCode::BAD_REQUEST, 0).await).await;
-    assert_eq!(rpc["Code"], "Throttling.User");
+    let post = async |password: &str| {
+        let request = here.post(server.url("/auth/token")).body(form(password));
+        request.send().await.expect("answer").status().as_u16()
+    };
+    assert_eq!([post("guess").await, post(&secret).await], [429, 200]);
+    let call =
+        async |secret: &str| here.execute(signed_call(&server, &id, secret)).await.expect("answer");
+    let rpc = call("guess").await;
+    assert_eq!(rpc.status(), 429);
+    assert_eq!(json(rpc).await["Code"], "Throttling.User");
+    assert_eq!(call(&secret).await.status(), 200);
+    // Another key has guesses of its own, whether it exists or not.
+    let stranger = here.get(server.url("/v2/")).basic_auth("stranger", Some("guess")).send().await;
+    assert_eq!(stranger.expect("answer").status(), 401);
     // Tokens are no guesses, and other addresses have guesses of their own.
     let bearer = here.get(server.url("/v2/")).bearer_auth(&token).send().await;
     assert_eq!(bearer.expect("answer").status(), 200);
     assert_eq!(ping(&elsewhere, &secret).await.status(), 200);
     assert!(refused(&server, "failed_logins").await > before);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_short_password_is_looked_at_no_faster_than_the_limit_says() {
+    let server =
+        TestServer::start_as(&[("limits.failed_logins", "60")], Some(("operator", "easy-to-find")))
+            .await;
+    let http = client_from("127.0.0.8");
+    let ping = async |password: &str| {
+        let request = http.get(server.url("/v2/")).basic_auth("operator", Some(password));
+        request.send().await.expect("answer")
+    };
+    until_refused(async || ping("guess").await, StatusCode::UNAUTHORIZED, 60).await;
+    let begun = std::time::Instant::now();
+    for _ in 0..3 {
+        assert_eq!(ping("guess").await.status(), 429);
+    }
+    assert_eq!(ping("easy-to-find").await.status(), 200, "it waited for its turn");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
     server.stop().await;
 }
 
