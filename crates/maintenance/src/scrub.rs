@@ -8,6 +8,7 @@
 mod handler;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -29,6 +30,9 @@ const PAGE: i64 = 100;
 /// What was found is written down after so many blobs or so much time.
 const WRITE_AFTER: usize = 100;
 const WRITE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often a blob that takes long is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// So many blobs in a row that cannot be read mean that the store cannot.
 const MOST_UNREAD: u64 = 10;
@@ -62,6 +66,9 @@ pub trait ScrubWatch: Send + Sync {
     async fn log(&self, line: String);
 
     fn progress(&self, progress: ScrubProgress<'_>);
+
+    /// A large blob is being read, and bytes still come.
+    fn alive(&self) {}
 }
 
 /// Where the pass under way stands.
@@ -212,7 +219,10 @@ impl<'a> Pass<'a> {
         drop(session);
         // Collected meanwhile.
         let Some(blob) = found else { return Ok(()) };
-        let finding = match artifacts.integrity().hash(&blob, &mut self.throttle).await {
+        let passed = self.throttle.passed();
+        let integrity = artifacts.integrity();
+        let hash = integrity.hash(&blob, &mut self.throttle);
+        let finding = match while_it_reads(hash, &passed, self.watch).await {
             Ok(finding) => finding,
             Err(error) => return self.could_not_read(&blob, error).await,
         };
@@ -298,6 +308,26 @@ impl<'a> Pass<'a> {
             blobs_total: self.blobs_total,
             bytes_total: self.bytes_total,
         });
+    }
+}
+
+/// Waits for a blob to be hashed, and says as long as bytes come that it gets on.
+async fn while_it_reads<T>(
+    hash: impl Future<Output = T>,
+    passed: &AtomicU64,
+    watch: &dyn ScrubWatch,
+) -> T {
+    let mut hash = std::pin::pin!(hash);
+    let mut seen = passed.load(Ordering::Relaxed);
+    loop {
+        if let Ok(done) = tokio::time::timeout(LOOK_EVERY, &mut hash).await {
+            return done;
+        }
+        let now = passed.load(Ordering::Relaxed);
+        if now > seen {
+            watch.alive();
+        }
+        seen = now;
     }
 }
 

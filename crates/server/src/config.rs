@@ -282,7 +282,7 @@ impl Default for BuildSection {
             memory: 512 << 20,
             scratch: None,
             max_layer: 64 << 30,
-            deadline: Duration::from_secs(1800),
+            deadline: Duration::from_secs(3600),
         }
     }
 }

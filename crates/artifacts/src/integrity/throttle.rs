@@ -1,5 +1,7 @@
 //! Reading no faster than told.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,11 +15,17 @@ pub struct Throttle {
     rate: u64,
     /// When everything that passed should have passed.
     due: Instant,
+    passed: Arc<AtomicU64>,
 }
 
 impl Throttle {
     pub fn new(rate: u64) -> Self {
-        Self { rate, due: Instant::now() }
+        Self { rate, due: Instant::now(), passed: Arc::default() }
+    }
+
+    /// How many bytes have passed, for whoever wants to see that they do.
+    pub fn passed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.passed)
     }
 
     pub(crate) fn open() -> Self {
@@ -26,6 +34,7 @@ impl Throttle {
 
     /// Returns when so many bytes more may be read.
     pub async fn pass(&mut self, bytes: u64) {
+        self.passed.fetch_add(bytes, Ordering::Relaxed);
         if let Some(due) = self.after(Instant::now(), bytes) {
             tokio::time::sleep_until(due).await;
         }

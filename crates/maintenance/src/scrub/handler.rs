@@ -33,6 +33,10 @@ impl ScrubWatch for TaskHandle {
         Self::log(self, line).await;
     }
 
+    fn alive(&self) {
+        Self::alive(self);
+    }
+
     fn progress(&self, progress: ScrubProgress<'_>) {
         let report = progress.report;
         Self::progress(

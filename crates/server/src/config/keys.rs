@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
     key("build.memory", Kind::Size, "memory of all builds together (512MiB)"),
     key("build.scratch", Kind::Text, "folder for layers in work (DATA_DIR/scratch)"),
     key("build.max_layer", Kind::Size, "bytes that a layer may inflate to (64GiB)"),
-    key("build.deadline", Kind::Duration, "time a build may make no progress; 0: any (30m)"),
+    key("build.deadline", Kind::Duration, "time a build may make no progress; 0: any (1h)"),
     key("subscription.interval", Kind::Duration, "time between two periodic tasks (1h)"),
     key("subscription.workers", Kind::Count, "subscription tasks at the same time (2)"),
     key("subscription.max_tag_count", Kind::Count, "the largest TagCount of a rule (100)"),
