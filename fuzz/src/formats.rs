@@ -56,7 +56,8 @@ pub fn tar(bytes: &[u8]) {
 
 /// Gzip framing and zstd frames.
 pub fn compression(bytes: &[u8]) {
-    let reader = decoder(detect(bytes), Box::new(bytes));
+    let cancel = Cancel::new();
+    let reader = decoder(detect(bytes), Box::new(bytes), 8 << 20, &cancel);
     // An error is a fine end.
     drop(io::copy(&mut reader.take(ENOUGH), &mut io::sink()));
 }

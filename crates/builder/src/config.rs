@@ -11,6 +11,11 @@ pub struct BuildConfig {
     pub threads: usize,
     /// Most bytes that one layer may inflate to.
     pub max_layer_bytes: u64,
+    /// Most files, directories and links that one layer may bring.
+    pub max_layer_entries: u64,
+    /// Most bytes that a zstd frame may look back, which memory must hold. Of frames that look back
+    /// more than 128 MiB a process reads one at a time.
+    pub max_zstd_window: u64,
     /// Size of the virtual disk of an OverlayBD image in bytes.
     pub virtual_size: u64,
     /// How often a build is tried when faults are transient.
@@ -24,6 +29,8 @@ impl BuildConfig {
             scratch,
             threads,
             max_layer_bytes: 64 << 30,
+            max_layer_entries: 4_000_000,
+            max_zstd_window: 2 << 30,
             virtual_size: 64 << 30,
             max_attempts: 5,
         }

@@ -157,7 +157,11 @@ impl Build<'_> {
                     virtual_size: config.virtual_size,
                     ..Options::default()
                 },
-                limits: Limits { inflated: config.max_layer_bytes, ..Limits::default() },
+                limits: Limits {
+                    inflated: config.max_layer_bytes,
+                    entries: config.max_layer_entries,
+                    window: config.max_zstd_window,
+                },
                 threads: config.threads,
                 folder: folder.path(),
                 cancel: &cancel,

@@ -2,7 +2,12 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+mod unzstd;
+
 use flate2::bufread::MultiGzDecoder;
+use unzstd::Unzstd;
+
+use crate::overlaybd::Cancel;
 
 /// The compressions that image layers use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,56 +51,63 @@ pub fn from_media_type(media_type: &str) -> Option<Compression> {
     }
 }
 
+/// A frame of zstd looks further back than a caller allows: an [`io::Error`] has it inside.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a zstd frame looks back {window} bytes, which memory must hold; the limit is {limit} bytes"
+)]
+pub struct WindowTooLarge {
+    /// Bytes of the frame's window.
+    pub window: u64,
+    /// Bytes that were allowed.
+    pub limit: u64,
+}
+
 /// Reads `source` decompressed. All members or frames are read; zero bytes that pad the end of
 /// gzip data are ignored. Corrupt or cut-off data end in an error, never in a short read.
+///
+/// A zstd frame may look back `window` bytes at most, 2 GiB at the utmost. Of frames that look back
+/// more than 128 MiB a process reads one at a time; the others wait, until `cancel` is set.
 pub fn decoder<'a>(
     compression: Compression,
     source: Box<dyn Read + Send + 'a>,
+    window: u64,
+    cancel: &'a Cancel,
 ) -> Box<dyn Read + Send + 'a> {
     match compression {
         Compression::None => source,
         Compression::Gzip => Box::new(Gunzip::new(source)),
         Compression::Zstd => {
             let source = BufReader::with_capacity(BUFFER, source);
-            match zstd::stream::read::Decoder::with_buffer(source) {
-                Ok(decoder) => Box::new(decoder),
-                Err(error) => Box::new(Failed(Some(error))),
-            }
+            Box::new(Unzstd::new(source, window, cancel))
         }
-    }
-}
-
-/// A reader that could not be set up: the first read tells why.
-struct Failed(Option<io::Error>);
-
-impl Read for Failed {
-    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::Other.into()))
     }
 }
 
 /// A gzip header is read ten bytes at a time.
 const GZIP_HEADER: u64 = 10;
 
+/// Bytes of the shortest member: header, an empty block of two bytes, checksum and length.
+const SHORTEST_MEMBER: u64 = 20;
+
 /// Gzip whose padding of zeros behind the last member is dropped.
 struct Gunzip<R: Read> {
     inner: MultiGzDecoder<ZeroCounter<BufReader<R>>>,
-    delivered: bool,
     ended: bool,
 }
 
 impl<R: Read> Gunzip<R> {
     fn new(source: R) -> Self {
         let source = BufReader::with_capacity(BUFFER, source);
-        let inner = MultiGzDecoder::new(ZeroCounter { source, zeros: 0 });
-        Self { inner, delivered: false, ended: false }
+        let inner = MultiGzDecoder::new(ZeroCounter { source, zeros: 0, consumed: 0 });
+        Self { inner, ended: false }
     }
 
-    /// Whether the decoder stopped at ten bytes of zeros where a header was expected, with
-    /// nothing but zeros behind them.
+    /// Whether the decoder stopped at ten bytes of zeros where the header of a further member was
+    /// expected, with nothing but zeros behind them.
     fn only_padding_left(&mut self) -> io::Result<bool> {
         let source = self.inner.get_mut();
-        if source.zeros < GZIP_HEADER {
+        if source.zeros < GZIP_HEADER || source.consumed < SHORTEST_MEMBER + GZIP_HEADER {
             return Ok(false);
         }
         loop {
@@ -120,16 +132,12 @@ impl<R: Read> Read for Gunzip<R> {
         match self.inner.read(buf) {
             // A damaged body or checksum must not pass for padding: only this message means that
             // a header was expected.
-            Err(error) if self.delivered && error.to_string() == "invalid gzip header" => {
+            Err(error) if error.to_string() == "invalid gzip header" => {
                 if self.only_padding_left()? {
                     self.ended = true;
                     return Ok(0);
                 }
                 Err(error)
-            }
-            Ok(count) => {
-                self.delivered |= count > 0;
-                Ok(count)
             }
             result => result,
         }
@@ -140,6 +148,7 @@ impl<R: Read> Read for Gunzip<R> {
 struct ZeroCounter<R> {
     source: R,
     zeros: u64,
+    consumed: u64,
 }
 
 impl<R: BufRead> Read for ZeroCounter<R> {
@@ -166,6 +175,7 @@ impl<R: BufRead> BufRead for ZeroCounter<R> {
             self.zeros = if all { self.zeros + zeros as u64 } else { zeros as u64 };
         }
         self.source.consume(count);
+        self.consumed += count as u64;
     }
 }
 
@@ -174,6 +184,7 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::{Compression, decoder, detect, from_media_type};
+    use crate::overlaybd::Cancel;
 
     fn gzip(data: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -183,7 +194,9 @@ mod tests {
 
     fn read(compression: Compression, data: Vec<u8>) -> std::io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        decoder(compression, Box::new(std::io::Cursor::new(data))).read_to_end(&mut out)?;
+        let cancel = Cancel::new();
+        let source = Box::new(std::io::Cursor::new(data));
+        decoder(compression, source, 1 << 31, &cancel).read_to_end(&mut out)?;
         Ok(out)
     }
 
@@ -198,6 +211,15 @@ mod tests {
     fn zeros_behind_gzip_are_padding() {
         let data = [gzip(b"one "), gzip(b"two"), vec![0; 3000]].concat();
         assert_eq!(read(Compression::Gzip, data).expect("read"), b"one two");
+    }
+
+    #[test]
+    fn zeros_behind_an_empty_gzip_are_padding_too() {
+        let padded = |zeros| [gzip(b""), vec![0; zeros]].concat();
+        for zeros in [10, 512, 1024] {
+            assert_eq!(read(Compression::Gzip, padded(zeros)).expect("read"), b"");
+        }
+        assert!(read(Compression::Gzip, vec![0; 1024]).is_err(), "zeros are no gzip");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod overlaybd;
 pub mod read_at;
 pub mod tar;
 pub mod tree;
+mod unpack;
 pub mod verify;
 
 pub use read_at::ReadAt;

@@ -1,20 +1,24 @@
 //! The merged tree: what a chain of layers means, free of any disk format.
 //!
-//! The rules are those of the OCI image specification ("layer.md", applying changesets) as
-//! umoci 0.4.7 and containerd apply them to a directory:
+//! The rules are those by which containerd 2.x unpacks layers on a node, as `docs/unpacking.md` has
+//! them, with what Docker and Podman take and containerd refuses:
 //!
 //! * Names are cleaned lexically and never leave the root: `../x`, `/x` and `./x` are all `x`.
 //! * Parents are found through symbolic links inside the root, as after a `chroot`. Missing
-//!   parents are made with mode 0755, owner 0:0 and time 0 (unpackers leave the time of
-//!   unpacking there, so that any fixed value is as good).
+//!   parents, also those of white-outs, are made with mode 0755, owner 0:0 (the group of a parent
+//!   with the set-group-ID bit) and time 0 (unpackers leave the time of unpacking there, so that
+//!   any fixed value is as good). A file of a lower layer gives way to a directory that is needed.
 //! * A directory's times are those of its own entry; what happens to its children later does
 //!   not change them.
-//! * A directory over a directory keeps the children and takes the new metadata and attributes.
-//!   Anything else replaces what stood there, only under that one name.
+//! * The root is never described by a layer: its entry says no more than its time.
+//! * A directory over a directory of a lower layer keeps the children and takes the new metadata and
+//!   attributes; over one that its own layer brought it adds its attributes. Anything else replaces
+//!   what stood there, only under that one name.
 //! * White-outs and opaque markers remove what the layers below brought, never what their own
 //!   layer brings, wherever they stand in it.
-//! * A hard link gives one more name to an inode; its own header's metadata are not applied.
-//! * AUFS bookkeeping (`.wh..wh.*` other than the opaque marker) is ignored.
+//! * A hard link gives one more name to an inode, and its own header's metadata to that inode.
+//! * What AUFS kept its books in (`.wh..wh.*` other than the opaque marker) is a white-out of nothing;
+//!   what lies below such a name is ordinary, for hard links lead there (`.wh..wh.plnk`).
 
 mod apply;
 mod error;

@@ -1,31 +1,30 @@
 //! Proves that an accelerated image holds the same tree, metadata and bytes as its source.
 //!
-//! The source layers are read once and merged into a tree with a digest of each file's content;
-//! the accelerated layers are stacked, every block of theirs is checked, and the file system on
+//! The source layers are read once and merged into a tree with a digest of each file's content, by
+//! code that the converter has no part in ([`source`]), so that a fault of its reader or of its merging
+//! is found; the accelerated layers are stacked, every block of theirs is checked, and the file system on
 //! them is walked side by side with that tree.
 
 mod blobs;
 mod compare;
 mod content;
 mod report;
+mod source;
 
 use std::io::Read;
 
 pub use report::{Difference, Report};
 
 use crate::ext4::reader::{Ext4Reader, ReadError};
-use crate::overlaybd::source::{SourceRead, read_source};
 use crate::overlaybd::{Cancel, LayerStack, OverlayError, Source, open_blob};
 use crate::read_at::ReadAt;
-use crate::tree::{Tree, TreeError};
+use source::SourceTree;
 
 /// Why a chain cannot be compared. Differences are no errors: they are in the [`Report`].
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     #[error("source layer {layer}: {source}")]
     Source { layer: usize, source: OverlayError },
-    #[error("source layer {layer}: {source}")]
-    Tree { layer: usize, source: TreeError },
     #[error("accelerated layer {layer}: {source}")]
     Blob { layer: usize, source: OverlayError },
     #[error("accelerated layers: {0}")]
@@ -67,14 +66,12 @@ pub fn verify_chain<S: Read + Send, B: ReadAt>(
         blobs::check(layer, &blob, layers.last(), &mut report, cancel).map_err(failed)?;
         layers.push(blob);
     }
-    let mut tree = Tree::new();
-    let mut hashing = content::Hashing::new();
+    let mut tree = SourceTree::new();
     for (layer, source) in sources.into_iter().enumerate() {
-        let SourceRead { entries, amounts, .. } = read_source(source, &mut hashing, cancel)
+        let bytes = source::add_layer(&mut tree, source, cancel)
             .map_err(|source| VerifyError::Source { layer, source })?;
-        tree.apply_layer(entries).map_err(|source| VerifyError::Tree { layer, source })?;
         report.source_layers += 1;
-        report.source_bytes += amounts.inflated;
+        report.source_bytes += bytes;
     }
     let stack = LayerStack::of(layers).map_err(VerifyError::Stack)?;
     let file_system = Ext4Reader::open(stack)?;

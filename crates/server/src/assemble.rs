@@ -195,6 +195,8 @@ fn builder(
     let mut settings = BuildConfig::new(scratch.clone());
     settings.threads = layers_at_once(&config.build, settings.threads);
     settings.max_layer_bytes = config.build.max_layer;
+    settings.max_layer_entries = config.build.max_layer_entries;
+    settings.max_zstd_window = config.build.max_zstd_window;
     Builder::new(artifacts, db, clock, settings)
         .map_err(|source| ServerError::Scratch { path: scratch, source })
 }

@@ -273,6 +273,11 @@ pub struct BuildSection {
     /// How long a build may go without progress before it ends as failed. 0: for ever.
     #[serde(deserialize_with = "units::duration")]
     pub deadline: Duration,
+    /// Most files, folders and links that one layer may bring.
+    pub max_layer_entries: u64,
+    /// Most bytes that a zstd frame of a layer may look back, which memory must hold.
+    #[serde(deserialize_with = "units::size")]
+    pub max_zstd_window: u64,
 }
 
 impl Default for BuildSection {
@@ -283,6 +288,8 @@ impl Default for BuildSection {
             scratch: None,
             max_layer: 64 << 30,
             deadline: Duration::from_secs(3600),
+            max_layer_entries: 4_000_000,
+            max_zstd_window: 2 << 30,
         }
     }
 }

@@ -43,22 +43,20 @@ impl Options {
     }
 }
 
-/// What a source layer may make of us.
+/// What a source layer may make of us: bounds on what it comes to, not on how well it was compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of uncompressed tar.
     pub inflated: u64,
-    /// Uncompressed bytes per compressed byte.
-    pub ratio: u64,
-    /// Bytes of uncompressed tar from which the ratio is looked at.
-    pub ratio_from: u64,
     /// Entries of the tar.
     pub entries: u64,
+    /// Bytes that a zstd frame may look back, which memory must hold; above 2 GiB nothing is read.
+    pub window: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { inflated: 256 << 30, ratio: 1_100, ratio_from: 1 << 30, entries: 4_000_000 }
+        Self { inflated: 256 << 30, entries: 4_000_000, window: 2 << 30 }
     }
 }
 

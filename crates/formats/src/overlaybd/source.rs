@@ -8,9 +8,10 @@ use berth_types::{Algorithm, Digest, Hasher};
 
 use super::layer::{Amounts, Limits};
 use super::{Cancel, OverlayError};
-use crate::compression::{Compression, decoder, detect};
+use crate::compression::{Compression, WindowTooLarge, decoder, detect};
 use crate::layer::{EntryKind, LayerEntries, LayerEntry};
 use crate::tar::{TarFile, TarReader};
+use crate::unpack;
 
 /// Bytes of tar that are decompressed at a time.
 const BUFFER: usize = 256 * 1024;
@@ -53,6 +54,30 @@ pub(crate) fn read_source<I: Intake>(
     intake: &mut I,
     cancel: &Cancel,
 ) -> Result<SourceRead<I::File>, OverlayError> {
+    let limits = source.limits;
+    let (entries, diff_id, amounts) = inflate_near(source, cancel, |tar| {
+        walk(BufReader::with_capacity(BUFFER, tar), intake, &limits, cancel)
+    })?;
+    let amounts = Amounts { entries: entries.len() as u64, ..amounts };
+    Ok(SourceRead { entries: LayerEntries { entries }, diff_id, amounts })
+}
+
+/// Hands the uncompressed bytes of a layer to `read` and checks that they have the diff-id.
+pub(crate) fn inflate<T>(
+    source: Source<impl Read + Send>,
+    cancel: &Cancel,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, OverlayError>,
+) -> Result<(T, Digest, Amounts), OverlayError> {
+    inflate_near(source, cancel, |tar| {
+        read(&mut BufReader::with_capacity(BUFFER, tar)).map_err(|error| (error, String::new()))
+    })
+}
+
+fn inflate_near<T>(
+    source: Source<impl Read + Send>,
+    cancel: &Cancel,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, Failed>,
+) -> Result<(T, Digest, Amounts), OverlayError> {
     let Source { reader, compression, expected, limits } = source;
     let watch = Watch::default();
     let mut raw = Raw { reader, watch: &watch };
@@ -60,14 +85,21 @@ pub(crate) fn read_source<I: Intake>(
     (&mut raw).take(8).read_to_end(&mut head).map_err(|error| watch.explain(error, ""))?;
     let compression = compression.unwrap_or_else(|| detect(&head));
     let inner = Box::new(io::Cursor::new(head).chain(&mut raw));
-    let tar = Inflated {
-        reader: decoder(compression, inner),
-        hasher: Hasher::new(Algorithm::Sha256),
-        watch: &watch,
-        limits,
-        cancel,
+    let (value, diff_id) = {
+        let mut tar = Inflated {
+            reader: decoder(compression, inner, limits.window, cancel),
+            hasher: Hasher::new(Algorithm::Sha256),
+            watch: &watch,
+            limits,
+            cancel,
+        };
+        let value = read(&mut tar).map_err(|(error, near)| watch.or(error, &near))?;
+        // What follows the archive's end belongs to the diff-id, and the checksums of the compressed
+        // stream stand at its end.
+        let near = " (behind the last entry)";
+        io::copy(&mut tar, &mut io::sink()).map_err(|error| watch.explain(error, near))?;
+        (value, tar.hasher.finish())
     };
-    let (entries, diff_id) = read_tar(tar, intake)?;
     io::copy(&mut raw, &mut io::sink()).map_err(|error| watch.explain(error, ""))?;
     if let Some(expected) = expected.filter(|expected| *expected != diff_id) {
         let (expected, found) = (expected.to_string(), diff_id.to_string());
@@ -76,25 +108,10 @@ pub(crate) fn read_source<I: Intake>(
     let amounts = Amounts {
         compressed: watch.compressed.load(Ordering::Relaxed),
         inflated: watch.inflated.load(Ordering::Relaxed),
-        entries: entries.entries.len() as u64,
+        entries: 0,
         data: 0,
     };
-    Ok(SourceRead { entries, diff_id, amounts })
-}
-
-/// Reads a tar to its end.
-fn read_tar<R: Read, I: Intake>(
-    mut tar: Inflated<'_, R>,
-    intake: &mut I,
-) -> Result<(LayerEntries<I::File>, Digest), OverlayError> {
-    let (watch, limits, cancel) = (tar.watch, tar.limits, tar.cancel);
-    let entries = walk(BufReader::with_capacity(BUFFER, &mut tar), intake, &limits, cancel)
-        .map_err(|(error, near)| watch.or(error, &near))?;
-    // What follows the archive's end belongs to the diff-id, and the checksums of the compressed
-    // stream stand at its end.
-    let near = " (behind the last entry)";
-    io::copy(&mut tar, &mut io::sink()).map_err(|error| watch.explain(error, near))?;
-    Ok((LayerEntries { entries }, tar.hasher.finish()))
+    Ok((value, diff_id, amounts))
 }
 
 /// The error and the entry that it came near to.
@@ -113,7 +130,8 @@ fn walk<I: Intake>(
         let entry = tar.next_entry().map_err(|error| (error.into(), after(entries.last())))?;
         let Some(entry) = entry else { return Ok(entries) };
         if entries.len() as u64 >= limits.entries {
-            let error = OverlayError::Limit(format!("more than {} entries", limits.entries));
+            let error =
+                OverlayError::Limit(format!("the layer has more than {} entries", limits.entries));
             return Err((error, String::new()));
         }
         entries.push(take(&mut tar, intake, entry, cancel)?);
@@ -133,6 +151,7 @@ fn take<R: Read, I: Intake>(
     cancel: &Cancel,
 ) -> Result<LayerEntry<I::File>, Failed> {
     let LayerEntry { index, path, kind, metadata } = entry;
+    let metadata = unpack::metadata(&kind, metadata);
     let kind = match kind {
         EntryKind::File(file) => {
             let taken = intake.take(tar, &file, cancel).map_err(|error| {
@@ -236,13 +255,8 @@ impl<R> Inflated<'_, R> {
         let inflated = self.watch.inflated.load(Ordering::Relaxed);
         if inflated > self.limits.inflated {
             let limit = self.limits.inflated;
-            return Err(OverlayError::Limit(format!("more than {limit} bytes of tar")));
-        }
-        let compressed = self.watch.compressed.load(Ordering::Relaxed);
-        if inflated > self.limits.ratio_from && inflated / self.limits.ratio.max(1) > compressed {
-            return Err(OverlayError::Limit(format!(
-                "{inflated} bytes of tar out of {compressed} compressed bytes"
-            )));
+            let message = format!("the layer has more than {limit} bytes uncompressed");
+            return Err(OverlayError::Limit(message));
         }
         Ok(())
     }
@@ -264,7 +278,13 @@ impl<R: Read> Read for Inflated<'_, R> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
                 // A fault of the caller's reader was noted first and stays.
-                self.watch.set(Fault::Damaged(error.to_string()));
+                self.watch.set(match error.get_ref() {
+                    Some(inner) if inner.is::<WindowTooLarge>() => {
+                        Fault::Own(OverlayError::Limit(inner.to_string()))
+                    }
+                    _ if self.cancel.is_cancelled() => Fault::Own(OverlayError::Canceled),
+                    _ => Fault::Damaged(error.to_string()),
+                });
                 Err(error)
             }
         }

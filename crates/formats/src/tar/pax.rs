@@ -46,24 +46,6 @@ impl Pax {
         Ok(pax)
     }
 
-    /// Takes over owners and times of a global header. Names, sizes and maps belong to one entry;
-    /// attributes are left out too, because one header of them would weigh on every entry.
-    pub(super) fn absorb_global(&mut self, body: &[u8]) -> Result<(), String> {
-        let found = Self::parse(body)?;
-        self.uid = found.uid.or(self.uid);
-        self.gid = found.gid.or(self.gid);
-        self.mtime = found.mtime.or(self.mtime);
-        Ok(())
-    }
-
-    /// This header on top of the global one.
-    pub(super) fn over(mut self, global: &Self) -> Self {
-        self.uid = self.uid.or(global.uid);
-        self.gid = self.gid.or(global.gid);
-        self.mtime = self.mtime.or(global.mtime);
-        self
-    }
-
     fn extend(&mut self, mut body: &[u8]) -> Result<(), String> {
         while !body.is_empty() {
             let (key, value, rest) = next_record(body).ok_or("an extended header is malformed")?;
@@ -101,11 +83,11 @@ impl Pax {
         Some(())
     }
 
-    /// A record without a value takes the attribute away (POSIX pax), and attributes of name spaces
+    /// An attribute may have an empty value: it says as much by being there. Attributes of name spaces
     /// that Linux file systems do not have are left out, as every unpacker does.
     fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
         self.xattrs.retain(|(known, _)| known != name);
-        if !value.is_empty() && is_linux_xattr(name) {
+        if is_linux_xattr(name) {
             self.xattrs.push((name.to_vec(), value.to_vec()));
         }
     }
@@ -192,7 +174,7 @@ mod tests {
         let text: String = records.into_iter().map(record).collect();
         let pax = Pax::parse(text.as_bytes()).expect("parse");
         let names: Vec<&[u8]> = pax.xattrs.iter().map(|(name, _)| name.as_slice()).collect();
-        assert_eq!(names, [b"user.a".as_slice(), b"security.capability"]);
+        assert_eq!(names, [b"user.a".as_slice(), b"user.b", b"security.capability"]);
     }
 
     #[test]

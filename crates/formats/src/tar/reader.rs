@@ -25,7 +25,6 @@ pub struct TarReader<R> {
     remaining: u64,
     /// Bytes between its data and the next header.
     padding: u64,
-    global: Pax,
     ended: bool,
 }
 
@@ -47,7 +46,6 @@ impl<R: Read> TarReader<R> {
             path: Vec::new(),
             remaining: 0,
             padding: 0,
-            global: Pax::default(),
             ended: false,
         }
     }
@@ -84,21 +82,19 @@ impl<R: Read> TarReader<R> {
                     let pax = Pax::parse(&body).map_err(|reason| self.invalid(start, reason))?;
                     prelude.pax = Some(pax);
                 }
+                // Go's reader shows it as an entry of its own, which unpackers pass over, so that
+                // what it says is said of nothing.
                 b'g' => {
                     let body = special(self)?;
-                    let mut global = std::mem::take(&mut self.global);
-                    let absorbed = global.absorb_global(&body);
-                    absorbed.map_err(|reason| self.invalid(start, reason))?;
-                    self.global = global;
+                    Pax::parse(&body).map_err(|reason| self.invalid(start, reason))?;
+                    prelude = Prelude::default();
                 }
                 b'L' => prelude.long_name = Some(until_nul(special(self)?)),
                 b'K' => prelude.long_link = Some(until_nul(special(self)?)),
                 _ => return self.entry(&header, prelude, start).map(Some),
             }
         }
-        if prelude.pax.is_some() || prelude.long_name.is_some() || prelude.long_link.is_some() {
-            return Err(self.truncated());
-        }
+        // Headers that speak of an entry which never comes say nothing.
         Ok(None)
     }
 
@@ -111,7 +107,7 @@ impl<R: Read> TarReader<R> {
         if self.entry >= MAX_ENTRIES {
             return Err(self.invalid(start, "the layer has more than 10 million entries"));
         }
-        let pax = prelude.pax.unwrap_or_default().over(&self.global);
+        let pax = prelude.pax.unwrap_or_default();
         let path = prelude
             .long_name
             .or_else(|| pax.sparse.name.clone())

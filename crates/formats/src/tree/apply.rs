@@ -7,9 +7,9 @@ use super::path::{MAX_NAME, clean};
 use crate::layer::{EntryKind, LayerEntry, Metadata};
 
 const WHITEOUT: &[u8] = b".wh.";
-const AUFS_METADATA: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const MAX_SYMLINK_TARGET: usize = 4095;
+const SYMLINK_MODE: u16 = 0o777;
 
 impl<F> Tree<F> {
     /// Applies one entry of the layer begun last. After an error the tree must be dropped.
@@ -27,32 +27,34 @@ impl<F> Tree<F> {
     ) -> Result<(), TreeProblem> {
         let components = clean(path)?;
         let Some((name, parents)) = components.split_last() else {
-            return self.apply_root(&kind, metadata);
+            self.apply_root(&kind, &metadata);
+            return Ok(());
         };
-        if *name == OPAQUE {
-            if let Some(directory) = self.find_directory(parents)? {
-                self.clear_lower(directory);
-            }
-            return Ok(());
-        }
-        if components.iter().any(|component| component.starts_with(AUFS_METADATA)) {
-            return Ok(());
-        }
-        if let Some(target) = name.strip_prefix(WHITEOUT) {
-            if matches!(target, b"" | b"." | b"..") {
-                return Err(TreeProblem::EmptyWhiteout);
-            }
-            if let Some(directory) = self.find_directory(parents)? {
-                self.white_out(directory, target);
-            }
-            return Ok(());
-        }
-        if components.iter().any(|component| component.len() > MAX_NAME) {
+        let removed = match name.strip_prefix(WHITEOUT) {
+            // Also the names that AUFS kept its books under: `.wh..wh.plnk` is no file, but what
+            // stands below it is.
+            _ if *name == OPAQUE => None,
+            Some(b"" | b"." | b"..") => return Err(TreeProblem::EmptyWhiteout),
+            other => other,
+        };
+        if components.iter().any(|component| component.len() > MAX_NAME) && removed.is_none() {
             return Err(TreeProblem::NameTooLong);
         }
         let parent = self.make_parents(parents)?;
+        if *name == OPAQUE {
+            self.mark_upper(parent);
+            self.clear_lower(parent);
+            return Ok(());
+        }
+        if let Some(removed) = removed {
+            self.mark_upper(parent);
+            self.white_out(parent, removed);
+            return Ok(());
+        }
         match kind {
-            EntryKind::HardLink(target) => self.apply_hard_link(parent, name, &target)?,
+            EntryKind::HardLink(target) => {
+                self.apply_hard_link(parent, name, &target, &metadata)?;
+            }
             EntryKind::Directory => self.apply_directory(parent, name, metadata)?,
             EntryKind::File(file) => {
                 self.replace(parent, name, NodeKind::File(file), metadata)?;
@@ -61,7 +63,7 @@ impl<F> Tree<F> {
                 if target.is_empty() || target.len() > MAX_SYMLINK_TARGET || target.contains(&0) {
                     return Err(TreeProblem::BadSymlinkTarget);
                 }
-                let metadata = Metadata { mode: 0o777, ..metadata };
+                let metadata = Metadata { mode: SYMLINK_MODE, ..metadata };
                 self.replace(parent, name, NodeKind::Symlink(target.into()), metadata)?;
             }
             EntryKind::CharDevice { major, minor } => {
@@ -75,12 +77,14 @@ impl<F> Tree<F> {
         Ok(())
     }
 
-    fn apply_root(&mut self, kind: &EntryKind<F>, metadata: Metadata) -> Result<(), TreeProblem> {
-        if !matches!(kind, EntryKind::Directory) {
-            return Err(TreeProblem::RootReplaced);
+    /// The root is what the unpacker made before the first layer; its entry only says how old it is.
+    fn apply_root(&mut self, kind: &EntryKind<F>, metadata: &Metadata) {
+        if matches!(kind, EntryKind::Directory)
+            && let Some(root) = self.get_mut(ROOT)
+        {
+            root.metadata.mtime = metadata.mtime;
+            self.mark_changed(ROOT);
         }
-        self.set_metadata(ROOT, metadata);
-        Ok(())
     }
 
     fn apply_directory(
@@ -90,8 +94,12 @@ impl<F> Tree<F> {
         metadata: Metadata,
     ) -> Result<(), TreeProblem> {
         if let Some(found) = self.lookup(parent, name) {
-            if self.get(found).is_some_and(Node::is_directory) {
-                self.set_metadata(found, metadata);
+            if let Some(directory) = self.get(found).and_then(Node::as_directory) {
+                if directory.upper_in == self.layer {
+                    self.update_metadata(found, &metadata);
+                } else {
+                    self.set_metadata(found, metadata);
+                }
                 self.mark_upper(found);
                 return Ok(());
             }
@@ -106,6 +114,7 @@ impl<F> Tree<F> {
         parent: NodeId,
         name: &[u8],
         target: &[u8],
+        metadata: &Metadata,
     ) -> Result<(), TreeProblem> {
         let printable = || String::from_utf8_lossy(target).into_owned();
         let components = clean(target)?;
@@ -133,7 +142,7 @@ impl<F> Tree<F> {
             Some(node) if !node.is_directory() => node.links += 1,
             _ => return Err(TreeProblem::LinkToDirectory(printable())),
         }
-        self.mark_changed(found);
+        self.update_metadata(found, metadata);
         self.link(parent, name, found).ok_or(TreeProblem::TooManyInodes)
     }
 
@@ -154,6 +163,26 @@ impl<F> Tree<F> {
             node.metadata = metadata;
             self.mark_changed(id);
         }
+    }
+
+    /// What unpackers do with an inode that is there: owner, mode and time are set, attributes are
+    /// added to those that it has.
+    fn update_metadata(&mut self, id: NodeId, metadata: &Metadata) {
+        let Some(node) = self.get_mut(id) else { return };
+        let mode = match node.kind {
+            NodeKind::Symlink(_) => SYMLINK_MODE,
+            _ => metadata.mode,
+        };
+        let takes_user = matches!(node.kind, NodeKind::File(_) | NodeKind::Directory(_));
+        let mut xattrs = std::mem::take(&mut node.metadata.xattrs);
+        for (name, value) in &metadata.xattrs {
+            if takes_user || !name.starts_with(b"user.") {
+                xattrs.retain(|(known, _)| known != name);
+                xattrs.push((name.clone(), value.clone()));
+            }
+        }
+        node.metadata = Metadata { mode, xattrs, ..metadata.clone() };
+        self.mark_changed(id);
     }
 
     pub(super) fn make_directory(&mut self, parent: NodeId, metadata: Metadata) -> NodeId {
@@ -222,7 +251,7 @@ impl<F> Tree<F> {
     }
 
     /// Notes that this layer brought `directory` or something below it.
-    fn mark_upper(&mut self, directory: NodeId) {
+    pub(super) fn mark_upper(&mut self, directory: NodeId) {
         let layer = self.layer;
         let mut current = directory;
         while let Some(dir) = self.get_mut(current).and_then(Node::as_directory_mut) {

@@ -39,9 +39,6 @@ pub enum TreeProblem {
     /// A path beyond 4096 bytes.
     #[error("the path is longer than 4096 bytes")]
     PathTooLong,
-    /// The root asked to become something else.
-    #[error("the root directory cannot be replaced by another type")]
-    RootReplaced,
     /// A parent that is neither a directory nor a link to one.
     #[error("parent {0:?} is not a directory")]
     ParentNotDirectory(String),

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use super::error::TreeProblem;
 use super::node::{Node, NodeId, NodeKind, ROOT};
 use super::{Tree, implicit_metadata};
+use crate::layer::Metadata;
+
+const SET_GROUP_ID: u16 = 0o2000;
 
 /// As many links as the unpackers follow.
 const MAX_SYMLINKS: usize = 255;
@@ -37,7 +40,9 @@ impl<F> Tree<F> {
         let reached = self.follow(components)?;
         let mut directory = reached.directory;
         for name in &reached.missing {
-            let made = self.make_directory(directory, implicit_metadata());
+            // Something else of this name, which a lower layer brought, gives way.
+            self.unlink(directory, name);
+            let made = self.make_directory(directory, self.implicit_in(directory));
             self.link(directory, name, made).ok_or(TreeProblem::TooManyInodes)?;
             directory = made;
         }
@@ -87,6 +92,9 @@ impl<F> Tree<F> {
                         target.split(|byte| *byte == b'/').rev().map(Cow::<[u8]>::Borrowed),
                     );
                 }
+                _ if self.is_lower(reached.directory, &name) => {
+                    reached.missing.push(name.into_owned());
+                }
                 _ => {
                     let name = String::from_utf8_lossy(&name).into_owned();
                     return Err(TreeProblem::ParentNotDirectory(name));
@@ -94,6 +102,20 @@ impl<F> Tree<F> {
             }
         }
         Ok(reached)
+    }
+
+    /// Whether a layer below the current one brought the name.
+    fn is_lower(&self, directory: NodeId, name: &[u8]) -> bool {
+        let names = self.get(directory).and_then(Node::as_directory);
+        names.and_then(|names| names.entries.get(name)).is_some_and(|one| one.layer != self.layer)
+    }
+
+    /// What a directory gets that no layer describes; in one with the set-group-ID bit its group is
+    /// that one's, as the kernel has it.
+    fn implicit_in(&self, directory: NodeId) -> Metadata {
+        let parent = self.get(directory).map(|node| &node.metadata);
+        let gid = parent.filter(|parent| parent.mode & SET_GROUP_ID != 0).map(|parent| parent.gid);
+        Metadata { gid: gid.unwrap_or_default(), ..implicit_metadata() }
     }
 
     fn parent_of(&self, directory: NodeId) -> NodeId {

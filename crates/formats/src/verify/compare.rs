@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::VerifyError;
 use super::content::{BlockHasher, Content};
 use super::report::Report;
+use super::source::{Kind, Node, NodeId, SourceTree, Xattrs};
 use crate::ext4::reader::{Ext4Reader, FileType, Inode, ROOT_INODE, ReadError};
 use crate::layer::Timestamp;
 use crate::overlaybd::Cancel;
 use crate::read_at::ReadAt;
-use crate::tree::{Node, NodeId, NodeKind, ROOT, Tree};
 
 /// What ext4 itself puts into the root.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
@@ -24,7 +24,7 @@ const CHUNK: u64 = 1 << 20;
 
 /// Compares everything under the roots.
 pub(super) fn compare<R: ReadAt>(
-    tree: &Tree<Content>,
+    tree: &SourceTree,
     reader: &Ext4Reader<R>,
     report: &mut Report,
     cancel: &Cancel,
@@ -36,11 +36,13 @@ pub(super) fn compare<R: ReadAt>(
         cancel,
         inodes: HashMap::new(),
         nodes: HashMap::new(),
+        counts: tree.counts(),
         chunk: Vec::new(),
     };
+    let root = tree.root();
     // Paths of directories that are still to be compared.
-    let mut pending = vec![(ROOT, ROOT_INODE, String::new())];
-    comparison.pair("/", ROOT, ROOT_INODE)?;
+    let mut pending = vec![(root, ROOT_INODE, String::new())];
+    comparison.pair("/", root, ROOT_INODE)?;
     while let Some((node, inode, path)) = pending.pop() {
         comparison.directory(node, inode, &path, &mut pending)?;
     }
@@ -48,13 +50,15 @@ pub(super) fn compare<R: ReadAt>(
 }
 
 struct Comparison<'a, R> {
-    tree: &'a Tree<Content>,
+    tree: &'a SourceTree,
     reader: &'a Ext4Reader<R>,
     report: &'a mut Report,
     cancel: &'a Cancel,
     /// Pairs that were compared, by either side.
     inodes: HashMap<NodeId, u32>,
     nodes: HashMap<u32, NodeId>,
+    /// How many names each node has.
+    counts: Vec<u32>,
     chunk: Vec<u8>,
 }
 
@@ -80,7 +84,7 @@ impl<R: ReadAt> Comparison<'_, R> {
             }
             let child_path = join(path, name);
             let Some(child_inode) = found.remove(name) else {
-                let own = node == ROOT && name == LOST_AND_FOUND;
+                let own = node == self.tree.root() && name == LOST_AND_FOUND;
                 if !own {
                     self.report.differ(&child_path, "name", "exists", "is missing");
                 }
@@ -92,7 +96,10 @@ impl<R: ReadAt> Comparison<'_, R> {
             }
         }
         for (name, child) in found {
-            if node != ROOT || name != LOST_AND_FOUND || !self.is_empty_directory(child)? {
+            if node != self.tree.root()
+                || name != LOST_AND_FOUND
+                || !self.is_empty_directory(child)?
+            {
                 self.report.differ(&join(path, &name), "name", "does not exist", "exists");
             }
         }
@@ -127,7 +134,7 @@ impl<R: ReadAt> Comparison<'_, R> {
                 return Ok(false);
             }
         };
-        self.metadata(path, expected, &inode);
+        self.metadata(path, node, expected, &inode);
         match self.kind(path, expected, &inode) {
             Ok(enter) => Ok(enter),
             Err(error @ ReadError::Corrupt(_)) => {
@@ -138,13 +145,17 @@ impl<R: ReadAt> Comparison<'_, R> {
         }
     }
 
-    fn metadata(&mut self, path: &str, expected: &Node<Content>, inode: &Inode) {
-        let metadata = &expected.metadata;
+    fn metadata(&mut self, path: &str, node: NodeId, expected: &Node, inode: &Inode) {
+        let metadata = expected;
         let time = |time: Timestamp| format!("{}.{:09}", time.secs, time.nanos);
         let mtime = stored_time(metadata.mtime);
         let links = match &expected.kind {
-            NodeKind::Directory(directory) => u64::from(directory.subdirectories) + 2,
-            _ => u64::from(expected.links),
+            Kind::Directory { .. } => {
+                let children = self.tree.children(node);
+                let child = |(_, child)| self.tree.get(child).is_some_and(Node::is_directory);
+                2 + children.filter(|one| child(*one)).count() as u64
+            }
+            _ => self.counts.get(node).copied().map_or(0, u64::from),
         };
         // The root also has what the file system puts there.
         let own = u64::from(inode.number == ROOT_INODE && self.has_own_directory());
@@ -169,16 +180,11 @@ impl<R: ReadAt> Comparison<'_, R> {
 
     /// Whether `lost+found` is there although no layer has it.
     fn has_own_directory(&self) -> bool {
-        self.tree.lookup(ROOT, LOST_AND_FOUND).is_none()
+        self.tree.lookup(self.tree.root(), LOST_AND_FOUND).is_none()
             && self.reader.lookup(LOST_AND_FOUND, false).is_ok()
     }
 
-    fn xattrs(
-        &mut self,
-        path: &str,
-        expected: &[(Vec<u8>, Vec<u8>)],
-        found: Vec<(Vec<u8>, Vec<u8>)>,
-    ) {
+    fn xattrs(&mut self, path: &str, expected: &Xattrs, found: Vec<(Vec<u8>, Vec<u8>)>) {
         let mut found: BTreeMap<Vec<u8>, Vec<u8>> = found.into_iter().collect();
         for (name, value) in expected {
             let other = found.remove(name);
@@ -195,12 +201,7 @@ impl<R: ReadAt> Comparison<'_, R> {
     }
 
     /// Compares type and what belongs to it.
-    fn kind(
-        &mut self,
-        path: &str,
-        expected: &Node<Content>,
-        inode: &Inode,
-    ) -> Result<bool, ReadError> {
+    fn kind(&mut self, path: &str, expected: &Node, inode: &Inode) -> Result<bool, ReadError> {
         let expected_type = type_of(&expected.kind);
         if expected_type != inode.file_type {
             let (expected, found) =
@@ -209,22 +210,22 @@ impl<R: ReadAt> Comparison<'_, R> {
             return Ok(false);
         }
         match &expected.kind {
-            NodeKind::Directory(_) => return Ok(true),
-            NodeKind::File(content) => self.content(path, content, inode)?,
-            NodeKind::Symlink(target) => {
+            Kind::Directory { .. } => return Ok(true),
+            Kind::File(content) => self.content(path, content, inode)?,
+            Kind::Symlink(target) => {
                 let found = self.reader.read_link(inode)?;
-                if found != **target {
+                if found != *target {
                     let text = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
                     self.report.differ(path, "target", text(target), text(&found));
                 }
             }
-            NodeKind::CharDevice { major, minor } | NodeKind::BlockDevice { major, minor } => {
+            Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
                 if inode.device_numbers() != Some((*major, *minor)) {
                     let found = format!("{:?}", inode.device_numbers());
                     self.report.differ(path, "device", format!("{major}:{minor}"), found);
                 }
             }
-            NodeKind::Fifo => {}
+            Kind::Fifo => {}
         }
         Ok(false)
     }
@@ -262,14 +263,14 @@ impl<R: ReadAt> Comparison<'_, R> {
     }
 }
 
-fn type_of(kind: &NodeKind<Content>) -> FileType {
+fn type_of(kind: &Kind) -> FileType {
     match kind {
-        NodeKind::File(_) => FileType::File,
-        NodeKind::Directory(_) => FileType::Directory,
-        NodeKind::Symlink(_) => FileType::Symlink,
-        NodeKind::CharDevice { .. } => FileType::CharDevice,
-        NodeKind::BlockDevice { .. } => FileType::BlockDevice,
-        NodeKind::Fifo => FileType::Fifo,
+        Kind::File(_) => FileType::File,
+        Kind::Directory { .. } => FileType::Directory,
+        Kind::Symlink(_) => FileType::Symlink,
+        Kind::CharDevice { .. } => FileType::CharDevice,
+        Kind::BlockDevice { .. } => FileType::BlockDevice,
+        Kind::Fifo => FileType::Fifo,
     }
 }
 

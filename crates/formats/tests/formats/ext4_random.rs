@@ -56,23 +56,44 @@ impl Model {
         self.upper.insert(path.to_owned());
     }
 
-    fn make(&mut self, path: &str, inode: Inode) {
+    fn make_parents(&mut self, path: &str) {
         for (at, _) in path.match_indices('/') {
             if !self.names.contains_key(&path[..at]) {
-                let metadata = Metadata { mode: 0o755, ..Metadata::default() };
+                let parent = path[..at].rsplit_once('/').and_then(|(up, _)| self.names.get(up));
+                let parent = parent.map(|node| &self.inodes[*node].metadata);
+                let gid = parent.filter(|parent| parent.mode & 0o2000 != 0).map_or(0, |up| up.gid);
+                let metadata = Metadata { mode: 0o755, gid, ..Metadata::default() };
                 self.inodes.push(Inode { type_bits: DIRECTORY, content: Vec::new(), metadata });
                 self.names.insert(path[..at].to_owned(), self.inodes.len() - 1);
             }
+            self.upper.insert(path[..at].to_owned());
         }
+    }
+
+    fn make(&mut self, path: &str, inode: Inode) {
+        self.make_parents(path);
         if inode.type_bits == DIRECTORY && self.is_directory(path) {
             let node = self.names[path];
-            self.inodes[node] = inode;
+            let before = std::mem::replace(&mut self.inodes[node], inode);
+            if self.upper.contains(path) {
+                self.add_xattrs(node, before.metadata.xattrs);
+            }
         } else {
             self.remove(path);
             self.inodes.push(inode);
             self.names.insert(path.to_owned(), self.inodes.len() - 1);
         }
         self.mark(path);
+    }
+
+    /// Attributes that an inode had before stay beside the new ones.
+    fn add_xattrs(&mut self, node: usize, before: Vec<(Vec<u8>, Vec<u8>)>) {
+        let xattrs = &mut self.inodes[node].metadata.xattrs;
+        for (name, value) in before {
+            if xattrs.iter().all(|(known, _)| *known != name) {
+                xattrs.push((name, value));
+            }
+        }
     }
 
     /// Removes what is below `path` (and `path` itself if asked to) unless this layer brought it.
@@ -98,7 +119,9 @@ impl Model {
             | Operation::Opaque { path } => path,
         };
         let parents: Vec<&str> = path.match_indices('/').map(|(at, _)| &path[..at]).collect();
-        if parents.iter().any(|name| self.names.contains_key(*name) && !self.is_directory(name)) {
+        let within = matches!(operation, Operation::Opaque { .. }).then_some(path.as_str());
+        let mut needed = parents.iter().copied().chain(within);
+        if needed.any(|name| self.names.contains_key(name) && !self.is_directory(name)) {
             return;
         }
         let (kind, inode) = match operation {
@@ -132,7 +155,8 @@ impl Model {
                 if self.is_directory(target) || target.starts_with(&below) {
                     return;
                 }
-                layer.add(path, EntryKind::HardLink(target.clone().into()), Metadata::default());
+                let header = Metadata { mode: 0o640, uid: 3, gid: 4, ..Metadata::default() };
+                layer.add(path, EntryKind::HardLink(target.clone().into()), header.clone());
                 if path == target {
                     self.mark(path);
                     return;
@@ -140,19 +164,23 @@ impl Model {
                 let placeholder = self.inodes[node].clone();
                 self.make(path, placeholder);
                 self.names.insert(path.clone(), node);
+                let linked = &mut self.inodes[node];
+                let mode = if linked.type_bits == 0o120_000 { 0o777 } else { header.mode };
+                let xattrs = std::mem::take(&mut linked.metadata.xattrs);
+                linked.metadata = Metadata { mode, xattrs, ..header };
                 return;
             }
             Operation::Whiteout { path } => {
                 let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
                 layer.file(&format!("{parent}/.wh.{name}"), b"");
+                self.make_parents(path);
                 self.clear(path, true);
                 return;
             }
             Operation::Opaque { path } => {
                 layer.file(&format!("{path}/.wh..wh..opq"), b"");
-                if self.is_directory(path) {
-                    self.clear(path, false);
-                }
+                self.make_parents(&format!("{path}/"));
+                self.clear(path, false);
                 return;
             }
         };

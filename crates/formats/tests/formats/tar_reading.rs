@@ -111,16 +111,19 @@ fn a_size_means_no_data_where_a_type_has_none() {
 }
 
 #[test]
-fn global_headers_hold_for_all_that_follow() {
+fn what_a_global_header_says_is_said_of_nothing() {
     let mut archive = Archive::default();
     archive.extended(b'g', &[("uid", b"7"), ("path", b"never"), ("size", b"9"), ("mtime", b"5")]);
     archive.file("a", b"1");
     archive.extended(b'x', &[("uid", b"8")]);
     archive.file("b", b"2");
     let entries = read(&archive.end()).expect("readable");
-    assert_eq!(entries[0].0.path, b"a");
-    assert_eq!((entries[0].0.metadata.uid, entries[1].0.metadata.uid), (7, 8));
-    assert_eq!(entries[1].0.metadata.mtime.secs, 5);
+    assert_eq!((&entries[0].0.path[..], &entries[0].1[..]), (&b"a"[..], &b"1"[..]));
+    assert_eq!((entries[0].0.metadata.uid, entries[1].0.metadata.uid), (0, 8));
+    assert_ne!(entries[0].0.metadata.mtime.secs, 5);
+    let mut broken = Archive::default();
+    broken.add(&Header { name: b"p", flag: b'g', size: 8, ..Header::default() }, b"99 a=b\n\n");
+    assert!(message(&broken.end()).contains("malformed"));
 }
 
 #[test]
@@ -263,9 +266,12 @@ fn the_end_may_be_sloppy_but_not_inside_an_entry() {
     let data_cut = &archive.bytes[..archive.bytes.len() - 400];
     assert!(message(data_cut).contains("cut off at byte"), "{}", message(data_cut));
     assert!(message(&archive.bytes[..1100]).contains("cut off at byte 1100"));
+    // Headers of an entry that never comes.
     let mut prelude = Archive::default();
-    prelude.extended(b'x', &[("uid", b"1")]);
-    assert!(message(&prelude.bytes).contains("cut off"));
+    prelude.file("a", b"1").extended(b'x', &[("uid", b"1")]);
+    prelude.long(b'L', b"name").long(b'K', b"target");
+    assert_eq!(read(&prelude.bytes).expect("without end marker").len(), 1);
+    assert_eq!(read(&prelude.end()).expect("with one").len(), 1);
     assert_eq!(read(b"").expect("nothing at all").len(), 0);
 }
 

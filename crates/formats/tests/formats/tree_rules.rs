@@ -70,16 +70,17 @@ fn names_stay_in_the_root() {
 }
 
 #[test]
-fn the_root_entry_sets_metadata_only() {
+fn the_root_is_no_entrys_to_change_but_for_its_time() {
     let mut entry = metadata(0o711);
     entry.uid = 5;
     let mut tree: Tree<()> = Tree::new();
     let root =
         LayerEntry { index: 0, path: b"./".to_vec(), kind: EntryKind::Directory, metadata: entry };
     tree.apply_layer(LayerEntries { entries: vec![root] }).expect("merge");
-    assert_eq!(tree.get(ROOT).expect("root").metadata.uid, 5);
-    assert_eq!(problem(&[&[("./", file("x"))]]), TreeProblem::RootReplaced);
-    assert_eq!(problem(&[&[("..", link("x"))]]), TreeProblem::RootReplaced);
+    let root = &tree.get(ROOT).expect("root").metadata;
+    assert_eq!((root.mode, root.uid, root.mtime.secs), (0o755, 0, 1_700_000_000));
+    let others: &[Entry<'_>] = &[("./", file("x")), ("..", link("x")), ("a", file("1"))];
+    assert_eq!(show(&[others]), "/ /a=1:1");
 }
 
 #[test]
@@ -88,6 +89,32 @@ fn missing_parents_are_made() {
     let a = tree.lookup(ROOT, b"a").expect("made");
     let made = &tree.get(a).expect("node").metadata;
     assert_eq!((made.mode, made.uid, made.gid, made.mtime.secs), (0o755, 0, 0, 0));
+    // White-outs need them like anything else.
+    let marks: &[Entry<'_>] = &[("a/b/.wh.c", file("")), ("d/.wh..wh..opq", file(""))];
+    assert_eq!(show(&[marks]), "/ /a/ /a/b/ /d/");
+}
+
+#[test]
+fn a_directory_made_in_one_with_a_group_for_all_has_that_group() {
+    let mut shared = metadata(0o2775);
+    (shared.uid, shared.gid) = (1000, 50);
+    let entry = |index, path: &str, kind, metadata| LayerEntry {
+        index,
+        path: path.as_bytes().to_vec(),
+        kind,
+        metadata,
+    };
+    let entries = vec![
+        entry(0, "d", EntryKind::Directory, shared),
+        entry(1, "d/a/b/c", EntryKind::File(""), metadata(0o644)),
+    ];
+    let mut tree = Tree::new();
+    tree.apply_layer(LayerEntries { entries }).expect("merge");
+    let d = tree.lookup(ROOT, b"d").expect("d");
+    let a = tree.lookup(d, b"a").expect("made");
+    let b = tree.lookup(a, b"b").expect("made");
+    let owner = |id| tree.get(id).map(|node| (node.metadata.mode, node.metadata.gid));
+    assert_eq!((owner(a), owner(b)), (Some((0o755, 50)), Some((0o755, 0))));
 }
 
 #[test]
@@ -118,8 +145,9 @@ fn parents_are_found_through_links_in_the_root() {
 fn types_replace_one_another() {
     let lower: &[Entry<'_>] =
         &[("d/x", file("1")), ("f", file("2")), ("l", link("d")), ("e/y", file("3"))];
-    let upper: &[Entry<'_>] = &[("d", file("new")), ("f/z", file("4"))];
-    assert_eq!(problem(&[lower, upper]), TreeProblem::ParentNotDirectory("f".into()));
+    // A file of a lower layer gives way to a directory that is needed.
+    let upper: &[Entry<'_>] = &[("d", file("new")), ("f/y/../z", file("4")), ("f/w", file("5"))];
+    assert_eq!(show(&[lower, upper]), "/ /d=new:1 /e/ /e/y=3:1 /f/ /f/w=5:1 /f/z=4:1 /l->d");
     let upper: &[Entry<'_>] =
         &[("d", file("new")), ("f", DIR), ("f/z", file("4")), ("l", DIR), ("e", DIR)];
     assert_eq!(show(&[lower, upper]), "/ /d=new:1 /e/ /e/y=3:1 /f/ /f/z=4:1 /l/");
@@ -134,7 +162,7 @@ fn white_outs_reach_down_only() {
     // Before or after what the same layer brings.
     for upper in [
         [("f", file("new")), (".wh.f", file("")), (".wh.gone", file(""))],
-        [(".wh.f", file("")), ("f", file("new")), ("no/.wh.gone", file(""))],
+        [(".wh.f", file("")), ("f", file("new")), ("d/.wh.gone", file(""))],
     ] {
         assert_eq!(show(&[lower, &upper]), "/ /d/ /d/sub/ /d/sub/y=2:1 /d/x=1:1 /f=new:1");
     }
@@ -165,14 +193,83 @@ fn opaque_directories_keep_what_their_layer_brings() {
 }
 
 #[test]
-fn aufs_bookkeeping_is_ignored() {
+fn aufs_bookkeeping_is_no_file_but_what_lies_below_it_is() {
     let layer: &[Entry<'_>] = &[
         (".wh..wh.plnk", DIR),
         (".wh..wh.plnk/12.34", file("x")),
         (".wh..wh.aufs", file("")),
-        ("a", file("1")),
+        (".wh..wh.orph", DIR),
+        ("a", hard(".wh..wh.plnk/12.34")),
+        ("b", hard("/.wh..wh.plnk/12.34")),
     ];
-    assert_eq!(show(&[layer]), "/ /a=1:1");
+    assert_eq!(show(&[layer]), "/ /.wh..wh.plnk/ /.wh..wh.plnk/12.34=x:3 /a=x:3 /b=x:3");
+}
+
+#[test]
+fn a_hard_links_header_changes_the_file_that_it_names() {
+    let mut first = metadata(0o4755);
+    first.xattrs = vec![(b"user.a".to_vec(), b"1".to_vec()), (b"user.b".to_vec(), b"1".to_vec())];
+    let mut second = metadata(0o600);
+    (second.uid, second.gid, second.mtime.secs) = (7, 8, 5);
+    second.xattrs = vec![(b"user.b".to_vec(), b"2".to_vec())];
+    let entry = |index, path: &str, kind, metadata| LayerEntry {
+        index,
+        path: path.as_bytes().to_vec(),
+        kind,
+        metadata,
+    };
+    let mut tree = Tree::new();
+    let entries = vec![
+        entry(0, "a", EntryKind::File(""), first),
+        entry(1, "b", hard("a"), second.clone()),
+        entry(2, "l", link("x"), metadata(0o777)),
+        entry(3, "m", hard("l"), second),
+    ];
+    tree.apply_layer(LayerEntries { entries }).expect("merge");
+    let of = |name: &[u8]| {
+        let id = tree.lookup(ROOT, name).expect("a name");
+        &tree.get(id).expect("node").metadata
+    };
+    let found = of(b"a");
+    assert_eq!((found.mode, found.uid, found.gid, found.mtime.secs), (0o600, 7, 8, 5));
+    let names: Vec<_> =
+        found.xattrs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+    assert_eq!(names, [(&b"user.a"[..], &b"1"[..]), (b"user.b", b"2")]);
+    let found = of(b"l");
+    assert_eq!((found.mode, found.uid, found.xattrs.len()), (0o777, 7, 0));
+}
+
+#[test]
+fn a_directory_named_twice_in_a_layer_keeps_its_attributes_and_one_from_below_does_not() {
+    let with = |name: &str, mode| {
+        let mut metadata = metadata(mode);
+        metadata.xattrs = vec![(name.as_bytes().to_vec(), b"1".to_vec())];
+        metadata
+    };
+    let entry = |path: &str, name: &str, mode| LayerEntry {
+        index: 0,
+        path: path.as_bytes().to_vec(),
+        kind: EntryKind::<&'static str>::Directory,
+        metadata: with(name, mode),
+    };
+    let mut tree = Tree::new();
+    let names = |tree: &Tree<&'static str>| {
+        let node = tree.get(tree.lookup(ROOT, b"d").expect("d")).expect("node");
+        let names = node.metadata.xattrs.iter().map(|(name, _)| String::from_utf8_lossy(name));
+        (node.metadata.mode, names.collect::<Vec<_>>().join(" "))
+    };
+    let entries = vec![entry("d", "user.a", 0o755), entry("d", "user.b", 0o700)];
+    tree.apply_layer(LayerEntries { entries }).expect("merge");
+    assert_eq!(names(&tree), (0o700, "user.a user.b".to_owned()));
+    let entries = vec![entry("d", "user.c", 0o711)];
+    tree.apply_layer(LayerEntries { entries }).expect("merge");
+    assert_eq!(names(&tree), (0o711, "user.c".to_owned()));
+    // A directory that its layer has put something into is the layer's own.
+    let inside =
+        LayerEntry { index: 0, path: b"d/x".to_vec(), kind: file("x"), metadata: metadata(0o644) };
+    tree.apply_layer(LayerEntries { entries: vec![inside, entry("d", "user.e", 0o755)] })
+        .expect("merge");
+    assert_eq!(names(&tree), (0o755, "user.c user.e".to_owned()));
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub const KEYS: &[Key] = &[
     key("build.scratch", Kind::Text, "folder for layers in work (DATA_DIR/scratch)"),
     key("build.max_layer", Kind::Size, "bytes that a layer may inflate to (64GiB)"),
     key("build.deadline", Kind::Duration, "time a build may make no progress; 0: any (1h)"),
+    key("build.max_layer_entries", Kind::Count, "files and folders of a layer (4000000)"),
+    key("build.max_zstd_window", Kind::Size, "memory for a layer of zstd --long (2GiB)"),
     key("subscription.interval", Kind::Duration, "time between two periodic tasks (1h)"),
     key("subscription.workers", Kind::Count, "subscription tasks at the same time (2)"),
     key("subscription.max_tag_count", Kind::Count, "the largest TagCount of a rule (100)"),
