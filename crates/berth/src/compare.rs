@@ -34,7 +34,7 @@ pub(crate) fn pairs(
                 Some(platform) => format!("the source has no image for {platform}"),
                 None => "the source is an index, the accelerated image is not".to_owned(),
             })?;
-        pairs.push((sources.swap_remove(found), target));
+        pairs.push((sources.remove(found), target));
     }
     Ok(pairs)
 }

@@ -4,8 +4,9 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
+use berth_builder::plan::{self, Gathering, Leaf};
 use berth_oci::client::{ClientError, ClientErrorKind, RegistryClient};
-use berth_oci::{Descriptor, MAX_MANIFEST_BYTES, ManifestKind, ManifestView};
+use berth_oci::{Descriptor, MAX_MANIFEST_BYTES, ManifestView};
 use berth_types::{Hasher, Platform, Reference};
 use futures::StreamExt as _;
 use tempfile::TempDir;
@@ -79,34 +80,40 @@ impl LocalImage {
             Reference::Digest(_) => "latest",
         };
         layout.set_tag(Some(tag), &root.media_type, &digest, root.body.len() as u64)?;
-        for child in &root.view.manifests {
-            let child = Reference::Digest(child.digest.clone());
-            layout.put_document(&client.manifest(repository, &child).await?.body)?;
+        let mut gathering = Gathering::of(&root.media_type, &root.body);
+        while let Some(child) = gathering.ask() {
+            let reference = Reference::Digest(child.digest.clone());
+            match client.manifest(repository, &reference).await {
+                Ok(found) => {
+                    layout.put_document(&found.body)?;
+                    gathering.found(&child, found.body.to_vec());
+                }
+                // A sparse index: whoever copied it left the child out.
+                Err(error) if error.kind() == ClientErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let root = layout.resolve(None)?;
         Ok(Self { layout, tag: Some(tag.to_owned()), root, _pulled: Some(folder) })
     }
 
-    /// The image of each platform.
+    /// The images that a root leads to, accelerated or not, each as often as an index names it.
     ///
     /// # Errors
-    /// When a manifest is missing or broken.
+    /// When there is none, or a manifest is broken.
     pub(crate) fn platforms(&self) -> anyhow::Result<Vec<PlatformImage>> {
-        let root = self.view(&self.root)?;
-        if root.kind == ManifestKind::Image {
-            return Ok(vec![PlatformImage { platform: None, view: root }]);
+        let limit = MAX_MANIFEST_BYTES as u64;
+        let content = self.layout.document(&self.root.digest, limit)?;
+        let mut gathering = Gathering::of(&self.root.media_type, &content);
+        while let Some(child) = gathering.ask() {
+            if self.layout.has_blob(&child.digest) {
+                gathering.found(&child, self.layout.document(&child.digest, limit)?);
+            }
         }
-        let children = root.manifests.iter().filter(|child| child.attestation_of().is_none());
-        children
-            .map(|child| {
-                Ok(PlatformImage { platform: child.platform.clone(), view: self.view(child)? })
-            })
-            .collect()
-    }
-
-    fn view(&self, descriptor: &Descriptor) -> anyhow::Result<ManifestView> {
-        let bytes = self.layout.document(&descriptor.digest, MAX_MANIFEST_BYTES as u64)?;
-        Ok(ManifestView::parse(Some(&descriptor.media_type), &bytes)?)
+        let manifests = gathering.finish()?;
+        let plan = plan::make(&self.root.media_type, &content, &manifests, plan::check_container)?;
+        let image = |leaf: Leaf| PlatformImage { platform: leaf.platform_view(), view: leaf.view };
+        Ok(plan.leaves.into_iter().map(image).collect())
     }
 }
 
@@ -170,8 +177,13 @@ async fn pull_blobs(
     view: &ManifestView,
 ) -> anyhow::Result<()> {
     for descriptor in view.config.iter().chain(&view.layers) {
-        if !descriptor.is_foreign_layer() && layout.open_blob(&descriptor.digest).is_err() {
-            pull_blob(client, repository, layout, descriptor).await?;
+        if layout.has_blob(&descriptor.digest) {
+            continue;
+        }
+        match pull_blob(client, repository, layout, descriptor).await {
+            // Its publisher keeps it elsewhere; whoever needs it will say so.
+            Err(_) if descriptor.is_foreign_layer() => {}
+            other => other?,
         }
     }
     Ok(())

@@ -184,6 +184,10 @@ impl Layout {
         self.folder.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
+    pub(crate) fn has_blob(&self, digest: &Digest) -> bool {
+        self.blob_path(digest).is_file()
+    }
+
     /// Where blobs are: a place on the same file system for blobs in the making.
     pub(crate) fn blob_folder(&self) -> PathBuf {
         self.folder.join("blobs")

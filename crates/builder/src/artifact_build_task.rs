@@ -12,8 +12,9 @@ use crate::builder::{Builder, QUEUE};
 use crate::error::{BuildError, BuildErrorKind};
 use crate::handler::{BuildPayload, KIND};
 use crate::parameters::{BuildType, Parameters};
-use crate::plan;
+use crate::plan::NotBuildable;
 use crate::target::{accelerated_tag, containerd_accelerated_tag};
+use crate::trigger::survey;
 
 /// One side of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +123,16 @@ impl Builder {
                 format!("tag `{tag}` is too long for the tags of its accelerated image"),
             ));
         }
-        if let Err(reason) = plan::check_buildable(&manifest.media_type, &manifest.content) {
-            return Err(BuildError::refused(
-                BuildErrorKind::InvalidParameter("Tag"),
-                format!("tag `{tag}` is not a container image: {reason}"),
-            ));
+        if let Err(reason) = survey(&mut session, &manifest).await? {
+            let message = match reason {
+                NotBuildable::NotAnImage(_) => {
+                    format!("tag `{tag}` is not a container image: {reason}")
+                }
+                NotBuildable::Accelerated(_) | NotBuildable::Impossible(_) => {
+                    format!("tag `{tag}` cannot be accelerated: {reason}")
+                }
+            };
+            return Err(BuildError::refused(BuildErrorKind::InvalidParameter("Tag"), message));
         }
         let request = BuildRequest {
             instance_id,

@@ -6,7 +6,7 @@
 use berth_types::{Algorithm, Digest, Hasher};
 
 /// Changes whenever the writer makes other bytes of the same input.
-const WRITER_VERSION: &str = "overlaybd-ext4-1";
+const WRITER_VERSION: &str = "overlaybd-ext4-2";
 
 /// The keys of all layers of a chain, lowest first.
 ///

@@ -1,20 +1,23 @@
 //! The conversion of a whole image, index or manifest, over any place that images are kept in:
 //! the server's own store in a build task, a folder on the command line.
 
+mod layers;
+mod prepare;
+mod totals;
+
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-use berth_formats::overlaybd::convert::{
-    ChainError, ChainErrorKind, ChainObserver, ChainSource, Conversion, LayerJob, convert_chain,
-};
-use berth_formats::overlaybd::{Cancel, FinishedLayer, Limits, Options};
-use berth_oci::{ConfigView, Descriptor, ManifestKind, ManifestView};
+use berth_formats::overlaybd::{Cancel, Limits, Options};
+use berth_oci::{Descriptor, ManifestKind};
 use berth_types::Digest;
 
-use crate::plan;
+use crate::plan::{self, Gathering, Plan};
 use crate::target::{self, Document, TargetLayer};
 use crate::unavailable::is_unavailable;
-use crate::{chain, source::FaultNote, source::Watched};
+use prepare::{Prepared, prepare};
+use totals::Totals;
 
 /// Why a store refuses or fails, in words; whether a retry may help.
 #[derive(Debug, thiserror::Error)]
@@ -37,20 +40,35 @@ impl StoreError {
     }
 }
 
+/// A converted layer and what it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvertedLayer {
+    pub layer: TargetLayer,
+    /// The digest that the uncompressed source layer had, as found when it was read.
+    pub diff_id: Digest,
+}
+
 /// Where the source is read from and the target is put. Called from several threads, none of
 /// which belongs to an async runtime.
 pub trait ImageStore: Sync {
-    /// A manifest or index of the source, whole.
+    /// A manifest or index of the source, whole; `None` when it is not here, as it is with children
+    /// of an index that was copied without them.
     ///
     /// # Errors
-    /// When it is missing or cannot be read.
-    fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, StoreError>;
+    /// When it cannot be read.
+    fn manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// The config of a source image, whole.
     ///
     /// # Errors
     /// When it is missing, too large or cannot be read.
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError>;
+
+    /// Whether the bytes of a layer are here: its publisher may have kept them elsewhere.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    fn has_layer(&self, layer: &Descriptor) -> Result<bool, StoreError>;
 
     /// A layer of the source as a stream.
     ///
@@ -62,13 +80,18 @@ pub trait ImageStore: Sync {
     ///
     /// # Errors
     /// When the store cannot tell.
-    fn converted_layer(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError>;
+    fn converted_layer(&self, chain: &str) -> Result<Option<ConvertedLayer>, StoreError>;
 
     /// Takes a converted layer; the file may be moved away.
     ///
     /// # Errors
     /// When it cannot be kept.
-    fn store_layer(&self, chain: &str, layer: &TargetLayer, file: &Path) -> Result<(), StoreError>;
+    fn store_layer(
+        &self,
+        chain: &str,
+        layer: &ConvertedLayer,
+        file: &Path,
+    ) -> Result<(), StoreError>;
 
     /// Takes a config of the target.
     ///
@@ -151,7 +174,8 @@ pub struct ConvertedImage {
     pub layer_count: usize,
 }
 
-/// Converts the image or index whose bytes are given.
+/// Converts the image or index whose bytes are given. Whatever can be refused is refused before a
+/// layer is read.
 ///
 /// # Errors
 /// [`ConvertError`]; nothing of the target is tagged then.
@@ -161,49 +185,69 @@ pub fn convert_image(
     content: &[u8],
     settings: &Settings<'_>,
 ) -> Result<ConvertedImage, ConvertError> {
-    let view = plan::check_buildable(media_type, content).map_err(ConvertError::Broken)?;
-    if view.kind == ManifestKind::Image {
-        let total = Totals::of([&view]);
-        let single = convert_single(store, &view, content, settings, &total)?;
-        return Ok(ConvertedImage {
-            root: single.manifest,
-            children: Vec::new(),
-            size: single.size,
-            layer_count: single.layers.len(),
-            layers: single.layers,
-        });
+    let plan = make_plan(store, media_type, content)?;
+    for left in &plan.left_out {
+        store.log(format!("Skip {}: {}", left.digest, left.reason));
     }
-    for child in &view.manifests {
-        if let Some(reason) = plan::skip_reason(child) {
-            store.log(format!("Skip {}: {reason}", child.digest));
+    let images = prepare(store, &plan)?;
+    // An index may name one image for several platforms; it is converted once.
+    let mut once: HashMap<&Digest, &Prepared<'_>> = HashMap::new();
+    for image in &images {
+        once.entry(&image.leaf.descriptor.digest).or_insert(image);
+    }
+    let total = Totals::of(once.values().map(|image| &image.leaf.view));
+    let mut converted: HashMap<&Digest, SingleImage> = HashMap::new();
+    for image in &images {
+        let digest = &image.leaf.descriptor.digest;
+        if let Some(platform) = image.leaf.platform_view() {
+            store.log(format!("Platform {platform}: manifest {digest}"));
+        }
+        if !converted.contains_key(digest) {
+            converted.insert(digest, convert_single(store, image, settings, &total)?);
         }
     }
-    let mut images = Vec::new();
-    for child in plan::images_of_index(&view) {
-        let content = store.manifest(&child.digest)?;
-        let image = ManifestView::parse(Some(&child.media_type), &content)
-            .map_err(|error| ConvertError::Broken(format!("manifest {}: {error}", child.digest)))?;
-        plan::check_image(&image).map_err(|reason| {
-            ConvertError::Broken(format!("manifest {}: {reason}", child.digest))
-        })?;
-        images.push((child, image, content));
-    }
-    let total = Totals::of(images.iter().map(|(_, image, _)| image));
+    let size = converted.values().map(|single| single.size).sum();
+    let layer_count = converted.values().map(|single| single.layers.len()).max().unwrap_or(0);
+    let mut layers = Vec::new();
     let mut children = Vec::new();
-    let (mut size, mut layer_count, mut layers) = (0, 0, Vec::new());
-    for (child, image, content) in &images {
-        if let Some(platform) = &child.platform {
-            store.log(format!("Platform {platform}: manifest {}", child.digest));
-        }
-        let single = convert_single(store, image, content, settings, &total)?;
-        size += single.size;
-        layer_count = layer_count.max(single.layers.len());
-        layers.extend(single.layers);
-        children.push(((*child).clone(), single.manifest));
+    for image in &images {
+        let Some(single) = converted.get(&image.leaf.descriptor.digest) else { continue };
+        layers.extend(single.layers.iter().cloned());
+        children.push((image.leaf.platform.clone(), single.manifest.clone()));
     }
-    let root = target::index(&view.media_type, content, &children)?;
-    let children = children.into_iter().map(|(_, document)| document).collect();
-    Ok(ConvertedImage { root, children, layers, size, layer_count })
+    if plan.root.kind == ManifestKind::Image {
+        let (_, root) = children.pop().ok_or_else(|| nothing_left(&plan))?;
+        return Ok(ConvertedImage { root, children: Vec::new(), layers, size, layer_count });
+    }
+    let root = target::index(&plan.root.media_type, content, &children)?;
+    let mut documents: Vec<Document> = Vec::new();
+    for (_, document) in children {
+        if documents.iter().all(|known| known.digest != document.digest) {
+            documents.push(document);
+        }
+    }
+    Ok(ConvertedImage { root, children: documents, layers, size, layer_count })
+}
+
+fn make_plan(
+    store: &dyn ImageStore,
+    media_type: &str,
+    content: &[u8],
+) -> Result<Plan, ConvertError> {
+    let broken = |reason: plan::NotBuildable| ConvertError::Broken(reason.to_string());
+    let mut gathering = Gathering::of(media_type, content);
+    while let Some(child) = gathering.ask() {
+        if let Some(found) = store.manifest(&child.digest)? {
+            gathering.found(&child, found);
+        }
+    }
+    let manifests = gathering.finish().map_err(broken)?;
+    plan::make(media_type, content, &manifests, plan::check_image).map_err(broken)
+}
+
+fn nothing_left(plan: &Plan) -> ConvertError {
+    let what = if plan.root.is_index() { "index" } else { "image" };
+    ConvertError::Broken(format!("the {what} has no file system for Linux"))
 }
 
 struct SingleImage {
@@ -214,221 +258,17 @@ struct SingleImage {
 
 fn convert_single(
     store: &dyn ImageStore,
-    view: &ManifestView,
-    content: &[u8],
+    image: &Prepared<'_>,
     settings: &Settings<'_>,
     total: &Totals,
 ) -> Result<SingleImage, ConvertError> {
-    let Some(config_descriptor) = &view.config else {
-        return Err(ConvertError::Broken("the manifest has no config".to_owned()));
-    };
-    let config_bytes = store.config(config_descriptor)?;
-    let config = ConfigView::parse(&config_bytes).map_err(|error| {
-        ConvertError::Broken(format!("config {}: {error}", config_descriptor.digest))
-    })?;
-    if config.diff_ids.len() != view.layers.len() {
-        return Err(ConvertError::Broken(format!(
-            "the config names {} layers (rootfs.diff_ids), the manifest {}",
-            config.diff_ids.len(),
-            view.layers.len()
-        )));
-    }
-    let layers = convert_layers(store, &view.layers, &config.diff_ids, settings, total)?;
-    let config = target::config(&config_descriptor.media_type, &config_bytes, &layers)?;
-    let manifest = target::manifest(&view.media_type, content, &config, &layers)?;
+    let view = &image.leaf.view;
+    let layers = layers::convert_layers(store, &view.layers, &image.diff_ids, settings, total)?;
+    let (config, manifest) = image.documents(&layers)?;
     store.store_config(&config)?;
     Ok(SingleImage {
         size: config.bytes.len() as u64 + layers.iter().map(|layer| layer.size).sum::<u64>(),
         layers: layers.into_iter().map(|layer| layer.digest).collect(),
         manifest,
     })
-}
-
-fn convert_layers(
-    store: &dyn ImageStore,
-    layers: &[Descriptor],
-    diff_ids: &[Digest],
-    settings: &Settings<'_>,
-    total: &Totals,
-) -> Result<Vec<TargetLayer>, ConvertError> {
-    let options = &settings.options;
-    let described =
-        format!("{:?} {} {}", options.algorithm, options.block_size, options.virtual_size);
-    let keys = chain::keys(&described, layers.iter().map(|layer| &layer.digest));
-    let mut found = Vec::with_capacity(layers.len());
-    for key in &keys {
-        found.push(store.converted_layer(key)?);
-    }
-    let jobs: Vec<LayerJob> = diff_ids
-        .iter()
-        .zip(&found)
-        .map(|(diff_id, found)| LayerJob {
-            diff_id: diff_id.clone(),
-            compression: None,
-            cached: found.is_some(),
-        })
-        .collect();
-    for (layer, found) in layers.iter().zip(&found) {
-        if let Some(found) = found {
-            store.log(format!("Layer {}: converted before as {}", layer.digest, found.digest));
-            total.layer_done(store, layer.size);
-        }
-    }
-    let run = ChainRun {
-        store,
-        layers,
-        keys: &keys,
-        total,
-        fault: FaultNote::default(),
-        counts: found.iter().map(Option::is_none).collect(),
-        made: std::sync::Mutex::new(found),
-    };
-    let conversion = Conversion {
-        source: &run,
-        observer: &run,
-        options: settings.options,
-        limits: settings.limits,
-        scratch: settings.folder,
-        threads: settings.threads,
-        cancel: settings.cancel,
-    };
-    if let Err(error) = convert_chain(&jobs, &conversion) {
-        return Err(run.explain(&error, settings.cancel));
-    }
-    let made = run.made.into_inner().unwrap_or_default();
-    let all: Option<Vec<TargetLayer>> = made.into_iter().collect();
-    all.filter(|all| all.len() == layers.len())
-        .ok_or_else(|| ConvertError::Transient("a layer was not converted".to_owned()))
-}
-
-/// One chain on its way through the converter.
-struct ChainRun<'a> {
-    store: &'a dyn ImageStore,
-    layers: &'a [Descriptor],
-    keys: &'a [String],
-    total: &'a Totals,
-    fault: FaultNote,
-    /// Whether reading a layer counts as progress (cached ones were counted at once).
-    counts: Vec<bool>,
-    made: std::sync::Mutex<Vec<Option<TargetLayer>>>,
-}
-
-impl ChainRun<'_> {
-    fn explain(&self, error: &ChainError, cancel: &Cancel) -> ConvertError {
-        if cancel.is_cancelled() || error.kind() == ChainErrorKind::Canceled {
-            return ConvertError::Canceled;
-        }
-        if is_unavailable(error) {
-            return ConvertError::Unavailable(error.to_string());
-        }
-        if let Some(fault) = self.fault.take() {
-            return ConvertError::Transient(format!("{error}: {fault}"));
-        }
-        let name = error.layer().and_then(|index| self.layers.get(index));
-        let message = match name {
-            Some(layer) => format!("{error} (layer digest {})", layer.digest),
-            None => error.to_string(),
-        };
-        match error.kind() {
-            ChainErrorKind::Broken | ChainErrorKind::Full => ConvertError::Broken(message),
-            _ => ConvertError::Transient(message),
-        }
-    }
-}
-
-impl ChainSource for ChainRun<'_> {
-    fn open(&self, index: usize) -> io::Result<Box<dyn Read + Send + '_>> {
-        let Some(layer) = self.layers.get(index) else {
-            return Err(io::Error::other("no such layer"));
-        };
-        let inner = self.store.open_layer(layer).inspect_err(|error| self.fault.note(error))?;
-        let counts = self.counts.get(index).copied().unwrap_or(false);
-        let count = move |bytes: u64| {
-            if counts {
-                self.total.bytes_read(self.store, bytes);
-            }
-        };
-        Ok(Box::new(Watched { inner, fault: &self.fault, count }))
-    }
-}
-
-impl ChainObserver for ChainRun<'_> {
-    fn finished(
-        &self,
-        index: usize,
-        layer: FinishedLayer,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let (Some(source), Some(key)) = (self.layers.get(index), self.keys.get(index)) else {
-            return Err("no such layer".into());
-        };
-        let target = TargetLayer { digest: layer.digest.clone(), size: layer.size };
-        self.store.store_layer(key, &target, layer.path())?;
-        self.store.log(format!(
-            "Layer {}/{} {}: {} bytes became {} bytes, {}",
-            index + 1,
-            self.layers.len(),
-            source.digest,
-            source.size,
-            target.size,
-            target.digest
-        ));
-        self.total.layer_done(self.store, 0);
-        if let Ok(mut made) = self.made.lock()
-            && let Some(slot) = made.get_mut(index)
-        {
-            *slot = Some(target);
-        }
-        Ok(())
-    }
-}
-
-/// Progress over all images of an index.
-struct Totals {
-    layers: u64,
-    bytes: u64,
-    layers_done: std::sync::atomic::AtomicU64,
-    bytes_done: std::sync::atomic::AtomicU64,
-    reported: std::sync::atomic::AtomicU64,
-}
-
-/// Progress is told at least every so many bytes.
-const REPORT_BYTES: u64 = 4 << 20;
-
-impl Totals {
-    fn of<'a>(images: impl IntoIterator<Item = &'a ManifestView>) -> Self {
-        let (mut layers, mut bytes) = (0u64, 0u64);
-        for layer in images.into_iter().flat_map(|image| &image.layers) {
-            layers += 1;
-            bytes = bytes.saturating_add(layer.size);
-        }
-        Self { layers, bytes, layers_done: 0.into(), bytes_done: 0.into(), reported: 0.into() }
-    }
-
-    fn bytes_read(&self, store: &dyn ImageStore, count: u64) {
-        use std::sync::atomic::Ordering::Relaxed;
-        let done = self.bytes_done.fetch_add(count, Relaxed) + count;
-        let reported = self.reported.load(Relaxed);
-        if done >= reported + REPORT_BYTES
-            && self.reported.compare_exchange(reported, done, Relaxed, Relaxed).is_ok()
-        {
-            store.progress(self.now());
-        }
-    }
-
-    fn layer_done(&self, store: &dyn ImageStore, bytes: u64) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.bytes_done.fetch_add(bytes, Relaxed);
-        self.layers_done.fetch_add(1, Relaxed);
-        store.progress(self.now());
-    }
-
-    fn now(&self) -> Progress {
-        use std::sync::atomic::Ordering::Relaxed;
-        Progress {
-            layers_total: self.layers,
-            layers_done: self.layers_done.load(Relaxed),
-            bytes_total: self.bytes,
-            bytes_done: self.bytes_done.load(Relaxed).min(self.bytes),
-        }
-    }
 }

@@ -15,7 +15,7 @@ use futures::{TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 
 use crate::builder::Builder;
-use crate::image::{ImageStore, Progress, StoreError};
+use crate::image::{ConvertedLayer, ImageStore, Progress, StoreError};
 use crate::source::BlockingReader;
 use crate::target::{Document, TargetLayer};
 
@@ -78,9 +78,10 @@ impl TaskStore {
     async fn store_layer_async(
         &self,
         chain: &str,
-        layer: &TargetLayer,
+        converted: &ConvertedLayer,
         file: &Path,
     ) -> Result<(), StoreError> {
+        let layer = &converted.layer;
         let artifacts = self.builder.artifacts();
         artifacts
             .blobs()
@@ -91,6 +92,7 @@ impl TaskStore {
         let row = converted_layer::ConvertedLayer {
             chain: chain.to_owned(),
             digest: layer.digest.clone(),
+            diff_id: converted.diff_id.clone(),
             size: i64::try_from(layer.size).unwrap_or(i64::MAX),
             created_at: self.builder.now(),
         };
@@ -100,15 +102,19 @@ impl TaskStore {
     }
 
     /// A layer of an earlier build, if its bytes are still there.
-    async fn converted_layer_async(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError> {
+    async fn converted_layer_async(
+        &self,
+        chain: &str,
+    ) -> Result<Option<ConvertedLayer>, StoreError> {
         let db = self.builder.db();
         let mut session = db.read().await.map_err(StoreError::transient)?;
-        let found =
+        let known =
             converted_layer::find(&mut session, chain).await.map_err(StoreError::transient)?;
-        let Some((digest, expected)) = found else { return Ok(None) };
+        let Some(known) = known else { return Ok(None) };
         drop(session);
+        let digest = known.digest;
         let found = self.builder.artifacts().blobs().find_whole(&digest).await;
-        let found = found.map_err(StoreError::transient)?.filter(|blob| blob.size == expected);
+        let found = found.map_err(StoreError::transient)?.filter(|blob| blob.size == known.size);
         let Some(size) = found.and_then(|blob| u64::try_from(blob.size).ok()) else {
             return Ok(None);
         };
@@ -118,20 +124,27 @@ impl TaskStore {
         let kept = converted_layer::touch(&mut session, chain, &digest, now).await;
         let kept = kept.map_err(StoreError::transient)?;
         session.commit().await.map_err(StoreError::transient)?;
-        Ok(kept.then_some(TargetLayer { digest, size }))
+        let layer = TargetLayer { digest, size };
+        Ok(kept.then_some(ConvertedLayer { layer, diff_id: known.diff_id }))
     }
 }
 
 impl ImageStore for TaskStore {
-    fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+    fn manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let manifests = self.builder.artifacts().manifests();
         let reference = Reference::Digest(digest.clone());
         match self.runtime.block_on(manifests.get(&self.repository.repo_id, &reference)) {
-            Ok(manifest) => Ok(manifest.content.to_vec()),
-            Err(ArtifactError::ManifestUnknown(_)) => {
-                Err(StoreError::permanent(format!("manifest {digest} is not in the repository")))
-            }
+            Ok(manifest) => Ok(Some(manifest.content.to_vec())),
+            Err(ArtifactError::ManifestUnknown(_)) => Ok(None),
             Err(error) => Err(StoreError::transient(error)),
+        }
+    }
+
+    fn has_layer(&self, layer: &Descriptor) -> Result<bool, StoreError> {
+        match self.runtime.block_on(self.find_blob(&layer.digest)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.transient => Err(error),
+            Err(_) => Ok(false),
         }
     }
 
@@ -168,11 +181,16 @@ impl ImageStore for TaskStore {
         Ok(Box::new(BlockingReader::new(self.runtime.clone(), stream)))
     }
 
-    fn converted_layer(&self, chain: &str) -> Result<Option<TargetLayer>, StoreError> {
+    fn converted_layer(&self, chain: &str) -> Result<Option<ConvertedLayer>, StoreError> {
         self.runtime.block_on(self.converted_layer_async(chain))
     }
 
-    fn store_layer(&self, chain: &str, layer: &TargetLayer, file: &Path) -> Result<(), StoreError> {
+    fn store_layer(
+        &self,
+        chain: &str,
+        layer: &ConvertedLayer,
+        file: &Path,
+    ) -> Result<(), StoreError> {
         self.runtime.block_on(self.store_layer_async(chain, layer, file))
     }
 

@@ -5,7 +5,9 @@
 //! the snapshotter reads. JSON of the source is edited as values, so that fields that only Docker
 //! knows survive.
 
-use berth_oci::{Descriptor, media_type};
+mod edit;
+
+use berth_oci::media_type;
 use berth_types::Digest;
 use serde_json::{Map, Value, json};
 
@@ -65,26 +67,27 @@ impl Document {
 pub enum TargetError {
     #[error("the document is not JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the {0} is not a JSON object")]
+    #[error("the document is no {0}")]
     Shape(&'static str),
 }
 
-/// The config of the accelerated image: that of the source with the new layers' diff ids.
+/// The config of the accelerated image: that of the source with the new layers' diff ids, byte for
+/// byte the same around them.
 ///
 /// # Errors
-/// When the source config is not a JSON object with a `rootfs`.
+/// When the source config is not a JSON object with `rootfs.diff_ids`.
 pub fn config(
     media_type: &str,
     source: &[u8],
     layers: &[TargetLayer],
 ) -> Result<Document, TargetError> {
-    let mut config: Value = serde_json::from_slice(source)?;
-    let fields = config.as_object_mut().ok_or(TargetError::Shape("image config"))?;
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
-    let rootfs = fields.entry("rootfs").or_insert_with(|| json!({"type": "layers"}));
-    let rootfs = rootfs.as_object_mut().ok_or(TargetError::Shape("rootfs of the image config"))?;
-    rootfs.insert("diff_ids".to_owned(), json!(diff_ids));
-    Document::new(media_type, &config)
+    let place = edit::find(source, &["rootfs", "diff_ids"])
+        .ok_or(TargetError::Shape("image config with rootfs.diff_ids"))?;
+    let mut bytes = source.get(..place.start).unwrap_or_default().to_vec();
+    bytes.extend(serde_json::to_vec(&diff_ids)?);
+    bytes.extend_from_slice(source.get(place.end..).unwrap_or_default());
+    Ok(Document { media_type: media_type.to_owned(), digest: Digest::sha256(&bytes), bytes })
 }
 
 /// The manifest of the accelerated image, Docker's or OCI's as its source is.
@@ -119,14 +122,13 @@ pub fn manifest(
 pub fn index(
     source_media_type: &str,
     source: &[u8],
-    children: &[(Descriptor, Document)],
+    children: &[(Option<Value>, Document)],
 ) -> Result<Document, TargetError> {
-    let source_value: Value = serde_json::from_slice(source)?;
     let manifests = children
         .iter()
-        .map(|(source_child, document)| {
+        .map(|(platform, document)| {
             let mut descriptor = document.descriptor();
-            if let Some(platform) = platform_of(&source_value, &source_child.digest) {
+            if let Some(platform) = platform {
                 descriptor.insert("platform".to_owned(), platform.clone());
             }
             Value::Object(descriptor)
@@ -138,15 +140,6 @@ pub fn index(
     index.insert("manifests".to_owned(), Value::Array(manifests));
     copy_annotations(source, &mut index)?;
     Document::new(source_media_type, &Value::Object(index))
-}
-
-/// The platform exactly as the source index has it, with fields that our view does not know.
-fn platform_of<'a>(index: &'a Value, digest: &Digest) -> Option<&'a Value> {
-    let children = index.get("manifests")?.as_array()?;
-    let child = children
-        .iter()
-        .find(|child| child.get("digest").and_then(Value::as_str) == Some(digest.as_str()))?;
-    child.get("platform")
 }
 
 fn layer_descriptor(media_type: &str, layer: &TargetLayer) -> Value {
@@ -165,7 +158,7 @@ fn layer_descriptor(media_type: &str, layer: &TargetLayer) -> Value {
 
 fn copy_annotations(source: &[u8], target: &mut Map<String, Value>) -> Result<(), TargetError> {
     let source: Value = serde_json::from_slice(source)?;
-    let source = source.as_object().ok_or(TargetError::Shape("source manifest"))?;
+    let source = source.as_object().ok_or(TargetError::Shape("JSON object"))?;
     if let Some(annotations) = source.get("annotations") {
         target.insert("annotations".to_owned(), annotations.clone());
     }
@@ -180,14 +173,15 @@ mod tests {
     fn a_config_keeps_what_only_docker_knows() {
         let source =
             br#"{"architecture":"amd64","os":"linux","config":{"Healthcheck":{"Test":["CMD"]}},
-            "rootfs":{"type":"layers","diff_ids":["sha256:00"]},"container_config":{"x":1}}"#;
+            "rootfs":{"type":"layers","diff_ids":["sha256:00"]},"container_config":{"x":12345678901234567890123,
+            "note":"\ud800"}}"#;
         let layer = TargetLayer { digest: Digest::sha256(b"layer"), size: 5 };
         let config = config(media_type::DOCKER_CONFIG, source, std::slice::from_ref(&layer))
             .expect("config");
-        let value: Value = serde_json::from_slice(&config.bytes).expect("JSON");
-        assert_eq!(value["config"]["Healthcheck"]["Test"][0], "CMD");
-        assert_eq!(value["container_config"]["x"], 1);
-        assert_eq!(value["rootfs"]["diff_ids"], json!([layer.digest]));
+        let text = String::from_utf8(config.bytes.clone()).expect("text");
+        let expected = String::from_utf8_lossy(source)
+            .replace("[\"sha256:00\"]", &format!("[\"{}\"]", layer.digest));
+        assert_eq!(text, expected);
         let manifest = manifest(
             media_type::DOCKER_MANIFEST,
             br#"{"annotations":{"a":"b"}}"#,

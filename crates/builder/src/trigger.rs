@@ -2,17 +2,17 @@
 
 use async_trait::async_trait;
 use berth_artifacts::{ArtifactError, PushListener, TagPush, is_derived_tag};
-use berth_metadata::Session;
 use berth_metadata::tables::namespace::Namespace;
 use berth_metadata::tables::repository::Repository;
 use berth_metadata::tables::{artifact_build_rule, manifest};
+use berth_metadata::{DbError, Session};
 
 use crate::artifact_build_rule::{ARTIFACT_TYPE, SCOPE_REPOSITORY, insert_rule};
 use crate::artifact_build_task::{BuildRequest, enqueue};
 use crate::builder::Builder;
 use crate::error::BuildError;
 use crate::parameters::Parameters;
-use crate::plan;
+use crate::plan::{self, Gathering, NotBuildable, Plan};
 
 #[async_trait]
 impl PushListener for Builder {
@@ -28,9 +28,18 @@ impl PushListener for Builder {
         let Some(manifest) = manifest::find(session, repo_id, &push.digest).await? else {
             return Ok(());
         };
-        if let Err(reason) = plan::check_buildable(&manifest.media_type, &manifest.content) {
-            tracing::debug!(%repo_id, tag = %push.tag, %reason, "not an image: nothing to build");
-            return Ok(());
+        match survey(session, &manifest).await? {
+            Ok(_) => {}
+            // The task ends with the reason, where whoever waits for the image looks.
+            Err(NotBuildable::Impossible(_)) => {}
+            Err(reason @ NotBuildable::Accelerated(_)) => {
+                tracing::info!(%repo_id, tag = %push.tag, digest = %push.digest, "not built: {reason}");
+                return Ok(());
+            }
+            Err(reason) => {
+                tracing::debug!(%repo_id, tag = %push.tag, %reason, "not an image: nothing to build");
+                return Ok(());
+            }
         }
         let request = BuildRequest {
             instance_id: &push.instance_id,
@@ -62,6 +71,28 @@ impl PushListener for Builder {
             .map(drop)
             .map_err(listener_error)
     }
+}
+
+/// What a manifest of a repository leads to, read in the caller's transaction: the judgement of a push
+/// and of a request for a build, without the configs and layers, which the build itself looks at.
+///
+/// # Errors
+/// [`DbError`] when the database fails.
+pub(crate) async fn survey(
+    session: &mut Session,
+    root: &manifest::Manifest,
+) -> Result<Result<Plan, NotBuildable>, DbError> {
+    let mut gathering = Gathering::of(&root.media_type, &root.content);
+    while let Some(child) = gathering.ask() {
+        if let Some(found) = manifest::find(session, &root.repo_id, &child.digest).await? {
+            gathering.found(&child, found.content);
+        }
+    }
+    let manifests = match gathering.finish() {
+        Ok(manifests) => manifests,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    Ok(plan::make(&root.media_type, &root.content, &manifests, plan::check_image))
 }
 
 fn listener_error(error: BuildError) -> ArtifactError {

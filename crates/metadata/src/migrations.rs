@@ -46,6 +46,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/postgres/0006_subscription.sql"),
     ),
     (
+        7,
+        "converted_layer_diff_id",
+        include_str!("../../../migrations/sqlite/0007_converted_layer_diff_id.sql"),
+        include_str!("../../../migrations/postgres/0007_converted_layer_diff_id.sql"),
+    ),
+    (
         8,
         "readiness",
         include_str!("../../../migrations/sqlite/0008_readiness.sql"),

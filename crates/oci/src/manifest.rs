@@ -128,6 +128,17 @@ impl ManifestView {
         self.kind == ManifestKind::Index
     }
 
+    /// The type of the config when the document is a container image's manifest: OCI's or Docker's,
+    /// also where a Docker manifest gives its config a type that says nothing.
+    pub fn image_config_type(&self) -> Option<&str> {
+        let name = &self.config.as_ref()?.media_type;
+        if media_type::is_image_config(name) {
+            return Some(name);
+        }
+        let docker = self.media_type == media_type::DOCKER_MANIFEST;
+        (docker && media_type::is_untyped_config(name)).then_some(media_type::DOCKER_CONFIG)
+    }
+
     /// The artifact type that the referrers API shows: the field, else the config's media type.
     pub fn effective_artifact_type(&self) -> Option<&str> {
         self.artifact_type

@@ -47,6 +47,28 @@ pub fn is_layer(media_type: &str) -> bool {
     ) || media_type == "application/vnd.docker.image.rootfs.diff.tar.zstd"
 }
 
+/// Whether a config of this type in a Docker manifest is a container image's all the same: what
+/// registries of 2015 and 2016 gave back for a config that was pushed without a type
+/// (moby, "config descriptor media type").
+pub fn is_untyped_config(media_type: &str) -> bool {
+    matches!(
+        essence(media_type).as_str(),
+        "" | "application/octet-stream" | "text/html" | "text/plain" | "application/json"
+    )
+}
+
+/// Whether the type is that of a file-system layer, wherever its bytes may be.
+pub fn is_file_system_layer(media_type: &str) -> bool {
+    let media_type = essence(media_type);
+    let foreign = [
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    ];
+    let compression = foreign.iter().find_map(|prefix| media_type.strip_prefix(prefix));
+    is_layer(&media_type)
+        || compression.is_some_and(|end| matches!(end, "" | "+gzip" | "+zstd" | ".gzip" | ".zstd"))
+}
+
 /// A Content-Type without its parameters, in lower case, spaces trimmed.
 pub fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -62,6 +84,11 @@ mod tests {
         assert!(is_foreign_layer("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"));
         assert!(!is_foreign_layer(OCI_LAYER_GZIP));
         assert!(is_layer(OCI_LAYER_ZSTD) && !is_layer(OCI_CONFIG));
+        let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+        assert!(is_file_system_layer(foreign) && is_file_system_layer(OCI_LAYER));
+        assert!(!is_file_system_layer("application/vnd.in-toto+json"));
+        assert!(is_untyped_config("") && is_untyped_config("text/html; charset=utf-8"));
+        assert!(!is_untyped_config(OCI_EMPTY));
         assert_eq!(essence(" Application/JSON ; charset=utf-8"), "application/json");
     }
 }

@@ -4,9 +4,9 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use berth_builder::image::{
-    self, ConvertedImage, ImageStore, Progress, Settings, StoreError, convert_image,
+    self, ConvertedImage, ConvertedLayer, ImageStore, Progress, Settings, StoreError, convert_image,
 };
-use berth_builder::target::{Document, TargetLayer};
+use berth_builder::target::Document;
 use berth_formats::overlaybd::{Algorithm, Cancel, Limits, Options};
 use berth_oci::{Descriptor, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES};
 use berth_types::Digest;
@@ -143,8 +143,15 @@ struct LayoutStore<'a> {
 }
 
 impl ImageStore for LayoutStore<'_> {
-    fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        self.source.document(digest, MAX_MANIFEST_BYTES as u64).map_err(permanent)
+    fn manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.source.has_blob(digest) {
+            return Ok(None);
+        }
+        self.source.document(digest, MAX_MANIFEST_BYTES as u64).map(Some).map_err(permanent)
+    }
+
+    fn has_layer(&self, layer: &Descriptor) -> Result<bool, StoreError> {
+        Ok(self.source.has_blob(&layer.digest))
     }
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
@@ -155,17 +162,17 @@ impl ImageStore for LayoutStore<'_> {
         Ok(Box::new(self.source.open_blob(&layer.digest)?))
     }
 
-    fn converted_layer(&self, _chain: &str) -> Result<Option<TargetLayer>, StoreError> {
+    fn converted_layer(&self, _chain: &str) -> Result<Option<ConvertedLayer>, StoreError> {
         Ok(None)
     }
 
     fn store_layer(
         &self,
         _chain: &str,
-        layer: &TargetLayer,
+        converted: &ConvertedLayer,
         file: &Path,
     ) -> Result<(), StoreError> {
-        self.target.take_blob(&layer.digest, file).map_err(permanent)
+        self.target.take_blob(&converted.layer.digest, file).map_err(permanent)
     }
 
     fn store_config(&self, config: &Document) -> Result<(), StoreError> {

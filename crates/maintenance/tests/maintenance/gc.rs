@@ -304,8 +304,13 @@ async fn converted_layers_stay_while_builds_take_them(place: Place) {
     let artifacts = with_grace(&place, Duration::from_secs(600));
     artifacts.blobs().store_file(&digest, &file, 9).await.expect("stored");
     let mut session = artifacts.db.begin().await.expect("begin");
-    let layer =
-        ConvertedLayer { chain: "c".to_owned(), digest: digest.clone(), size: 9, created_at: 5 };
+    let layer = ConvertedLayer {
+        chain: "c".to_owned(),
+        digest: digest.clone(),
+        diff_id: digest.clone(),
+        size: 9,
+        created_at: 5,
+    };
     converted_layer::insert(&mut session, &layer).await.expect("insert");
     assert!(converted_layer::touch(&mut session, "c", &digest, now).await.expect("touch"));
     session.commit().await.expect("commit");
