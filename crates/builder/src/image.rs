@@ -6,6 +6,7 @@ mod prepare;
 mod totals;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -202,8 +203,8 @@ pub fn convert_image(
         if let Some(platform) = image.leaf.platform_view() {
             store.log(format!("Platform {platform}: manifest {digest}"));
         }
-        if !converted.contains_key(digest) {
-            converted.insert(digest, convert_single(store, image, settings, &total)?);
+        if let Entry::Vacant(slot) = converted.entry(digest) {
+            slot.insert(convert_single(store, image, settings, &total)?);
         }
     }
     let size = converted.values().map(|single| single.size).sum();

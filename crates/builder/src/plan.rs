@@ -164,14 +164,19 @@ impl Walk<'_> {
             return Err(too_many());
         }
         if let Some(reason) = child_reason(child) {
-            return self.leave_out(child, reason);
+            self.leave_out(child, reason);
+            return Ok(());
         }
         let Some(content) = self.manifests.get(&child.digest) else {
-            return self.leave_out(child, "it is not here".to_owned());
+            self.leave_out(child, "it is not here".to_owned());
+            return Ok(());
         };
         let view = match ManifestView::parse(Some(&child.media_type), content) {
             Ok(view) => view,
-            Err(error) => return self.leave_out(child, error.to_string()),
+            Err(error) => {
+                self.leave_out(child, error.to_string());
+                return Ok(());
+            }
         };
         if view.kind == ManifestKind::Index {
             if depth >= MAX_DEPTH {
@@ -191,7 +196,8 @@ impl Walk<'_> {
                 if let NotBuildable::Accelerated(format) = &other {
                     self.found.get_or_insert(*format);
                 }
-                return self.leave_out(child, other.to_string());
+                self.leave_out(child, other.to_string());
+                return Ok(());
             }
         }
         if self.leaves.len() >= MAX_MANIFESTS {
@@ -206,10 +212,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "ends a branch of the walk")]
-    fn leave_out(&mut self, child: &Descriptor, reason: String) -> Result<(), NotBuildable> {
+    fn leave_out(&mut self, child: &Descriptor, reason: String) {
         self.left_out.push(LeftOut { digest: child.digest.clone(), reason });
-        Ok(())
     }
 }
 

@@ -29,9 +29,8 @@ impl PushListener for Builder {
             return Ok(());
         };
         match survey(session, &manifest).await? {
-            Ok(_) => {}
-            // The task ends with the reason, where whoever waits for the image looks.
-            Err(NotBuildable::Impossible(_)) => {}
+            // A task for what is impossible ends with the reason, where whoever waits for it looks.
+            Ok(_) | Err(NotBuildable::Impossible(_)) => {}
             Err(reason @ NotBuildable::Accelerated(_)) => {
                 tracing::info!(%repo_id, tag = %push.tag, digest = %push.digest, "not built: {reason}");
                 return Ok(());

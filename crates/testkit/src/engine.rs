@@ -1,6 +1,7 @@
 //! Container engines of other makers, as clients: a real Docker daemon and a real containerd, each
 //! with folders and a socket of its own. Both need root.
 
+use crate::environment::required_path;
 use crate::process::{as_root, run, wait_until};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -127,22 +128,40 @@ fn docker(socket: &str, config: &Path, arguments: &[&str]) -> Command {
 pub struct Containerd {
     _engine: Engine,
     address: String,
+    ctr: String,
 }
 
 impl Containerd {
-    /// Starts an empty engine.
+    /// Starts an empty engine of the system's version.
     ///
     /// # Panics
     /// When it does not answer.
     #[must_use]
     pub fn start() -> Containerd {
+        // No Kubernetes interface: it would listen on a port and look for network plugins.
+        let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+        Containerd::start_as("containerd", "ctr", config)
+    }
+
+    /// Starts an empty engine of version 2, which is what nodes run today.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn start_today() -> Containerd {
+        let [containerd, ctr] = ["BERTH_TEST_CONTAINERD", "BERTH_TEST_CTR"]
+            .map(|name| required_path(name).to_string_lossy().into_owned());
+        let config = "version = 3\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\", \
+                      \"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\"]\n";
+        Containerd::start_as(&containerd, &ctr, config)
+    }
+
+    fn start_as(program: &str, ctr: &str, text: &str) -> Containerd {
         let mut address = PathBuf::new();
-        let mut engine = Engine::start("containerd", |folder| {
+        let mut engine = Engine::start(program, |folder| {
             address = folder.join("containerd.sock");
             let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
             let config = folder.join("config.toml");
-            // No Kubernetes interface: it would listen on a port and look for network plugins.
-            let text = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
             std::fs::write(&config, text).expect("the configuration can be written");
             vec![
                 format!("--config={}", config.display()),
@@ -152,8 +171,8 @@ impl Containerd {
             ]
         });
         let address = address.to_string_lossy().into_owned();
-        engine.wait_ready(|| ctr(&address, &["version"]));
-        Containerd { _engine: engine, address }
+        engine.wait_ready(|| client(ctr, &address, &["version"]));
+        Containerd { _engine: engine, address, ctr: ctr.to_owned() }
     }
 
     /// Its socket, as `CONTAINERD_ADDRESS` has it.
@@ -165,12 +184,12 @@ impl Containerd {
     /// Runs `ctr …` against this engine and returns what it prints.
     #[must_use]
     pub fn run(&self, arguments: &[&str]) -> String {
-        run(&mut ctr(&self.address, arguments))
+        run(&mut client(&self.ctr, &self.address, arguments))
     }
 }
 
-fn ctr(address: &str, arguments: &[&str]) -> Command {
-    let mut command = as_root("ctr");
+fn client(ctr: &str, address: &str, arguments: &[&str]) -> Command {
+    let mut command = as_root(ctr);
     command.args(["--address", address]).args(arguments);
     command
 }

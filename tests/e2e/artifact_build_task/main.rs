@@ -5,5 +5,7 @@ mod broken_layer;
 mod cancel;
 mod golden;
 mod image_shapes;
+mod odd_indexes;
 mod private_layer;
 mod real_image;
+mod unpacking;

@@ -2,12 +2,14 @@
 //! the kernel's ext4, and the tree that umoci unpacks from the source.
 
 use crate::tool;
+use berth_testkit::engine::Containerd;
 use berth_testkit::mount::Mounted;
 use berth_testkit::process::{as_root, run};
 use berth_testkit::python;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tempfile::TempDir;
 
 /// The layer files of an image in a layout folder, bottom first.
 ///
@@ -82,6 +84,64 @@ impl Drop for Unpacked {
     fn drop(&mut self) {
         drop(as_root("rm").args(["-rf", "--one-file-system"]).arg(&self.bundle).status());
     }
+}
+
+/// A source image as a node of today unpacks it; undone when dropped.
+#[derive(Debug)]
+pub struct OnNode {
+    containerd: Containerd,
+    point: TempDir,
+}
+
+impl OnNode {
+    /// Unpacks the only image of a layout folder with a real containerd.
+    ///
+    /// # Panics
+    /// When containerd refuses it.
+    #[must_use]
+    pub fn unpack(layout: &Path, snapshotter: &str) -> OnNode {
+        const NAME: &str = "node.example/image:v1";
+        let temporary = || {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix("berth-node-").tempdir().expect("a temporary folder can be made")
+        };
+        let (point, scratch) = (temporary(), temporary());
+        let archive = scratch.path().join("image.tar").to_string_lossy().into_owned();
+        run(Command::new("tar").arg("-C").arg(layout).args(["-cf", &archive, "."]));
+        let containerd = Containerd::start_today();
+        let mut import = vec!["images", "import", "--no-unpack", "--all-platforms"];
+        import.extend(["--index-name", NAME, archive.as_str()]);
+        let _ = containerd.run(&import);
+        let place = point.path().to_string_lossy().into_owned();
+        let mount = ["images", "mount", "--snapshotter", snapshotter, NAME, &place];
+        let _ = containerd.run(&mount);
+        OnNode { containerd, point }
+    }
+
+    /// The tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.point.path()
+    }
+}
+
+impl Drop for OnNode {
+    fn drop(&mut self) {
+        let place = self.point.path().to_string_lossy().into_owned();
+        let _ = self.containerd.run(&["images", "unmount", "--rm", &place]);
+    }
+}
+
+/// Compares a tree with what a node has of its source, but for the modification times of folders:
+/// containerd leaves the time of unpacking on every folder whose names a layer changed without an
+/// entry of its own for it.
+///
+/// # Panics
+/// With a line per difference.
+pub fn assert_same_tree_as_on_node(node: &OnNode, actual: &Path) {
+    let mut command = python::script_as_root(&tool("compare_trees.py"));
+    command.arg(node.path()).arg(actual).args(["--ignore", "lost+found", "--any-folder-mtime"]);
+    run(&mut command);
 }
 
 /// Compares two trees in everything that a container can see, but for the modification times of

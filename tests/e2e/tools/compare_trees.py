@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares two unpacked or mounted trees in everything that a container can see.
 
-    compare_trees.py EXPECTED ACTUAL [--ignore PATH]... [--ignore-mtime PATH]...
+    compare_trees.py EXPECTED ACTUAL [--ignore PATH]... [--ignore-mtime PATH]... [--any-folder-mtime]
 
 Names, types, permission bits, owners, modification times to the nanosecond, sizes, contents, link
 targets, link counts and which names are links of each other, device numbers, extended attributes.
@@ -84,6 +84,7 @@ def main():
     parser.add_argument("actual")
     parser.add_argument("--ignore", action="append", default=[])
     parser.add_argument("--ignore-mtime", action="append", default=[])
+    parser.add_argument("--any-folder-mtime", action="store_true")
     options = parser.parse_args()
     trees = [entries(options.expected), entries(options.actual)]
     groups = [link_groups(tree) for tree in trees]
@@ -96,7 +97,8 @@ def main():
             continue
         expected = facts(options.expected, path, trees[0][path], groups[0])
         actual = facts(options.actual, path, trees[1][path], groups[1])
-        if path in options.ignore_mtime:
+        if path in options.ignore_mtime or (
+                options.any_folder_mtime and expected["type"] == actual["type"] == "d"):
             del expected["mtime"], actual["mtime"]
         for name in sorted(set(expected) | set(actual)):
             if expected.get(name) != actual.get(name):

@@ -41,7 +41,7 @@ pub(crate) const JUDGES: [Tool; 2] = [
 ];
 
 /// Further clients of the end-to-end tests.
-pub(crate) const CLIENTS: [Tool; 2] = [
+pub(crate) const CLIENTS: [Tool; 4] = [
     Tool {
         variable: "BERTH_TEST_HELM",
         name: "helm",
@@ -53,6 +53,19 @@ pub(crate) const CLIENTS: [Tool; 2] = [
         name: "cosign",
         module: "github.com/sigstore/cosign/v2/cmd/cosign",
         version: "v2.6.5",
+    },
+    // What unpacks images on nodes; the system's package is of version 1.
+    Tool {
+        variable: "BERTH_TEST_CONTAINERD",
+        name: "containerd",
+        module: "github.com/containerd/containerd/v2/cmd/containerd",
+        version: "v2.4.2",
+    },
+    Tool {
+        variable: "BERTH_TEST_CTR",
+        name: "ctr",
+        module: "github.com/containerd/containerd/v2/cmd/ctr",
+        version: "v2.4.2",
     },
 ];
 

@@ -69,13 +69,12 @@ impl<'a, R: BufRead> Unzstd<'a, R> {
         if window > LARGE {
             self.turn = Some(Turn::wait(self.cancel)?);
         }
-        match &mut self.decoder {
-            Some(decoder) => decoder.reinit()?,
-            None => {
-                let mut decoder = Decoder::new()?;
-                decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
-                self.decoder = Some(decoder);
-            }
+        if let Some(decoder) = &mut self.decoder {
+            decoder.reinit()?;
+        } else {
+            let mut decoder = Decoder::new()?;
+            decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))?;
+            self.decoder = Some(decoder);
         }
         self.in_frame = true;
         Ok(true)

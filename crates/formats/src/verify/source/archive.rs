@@ -1,5 +1,6 @@
 //! Entries of a tar, by the crate `tar`'s idea of a header.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use tar::{GnuExtSparseHeader, Header};
@@ -78,7 +79,7 @@ impl<R: Read> Archive<R> {
                         .unwrap_or_else(|| header.path_bytes().into_owned());
                     let link = long_link
                         .or_else(|| records.text(b"linkpath"))
-                        .or_else(|| header.link_name_bytes().map(|name| name.into_owned()));
+                        .or_else(|| header.link_name_bytes().map(Cow::into_owned));
                     return self.entry(header, &records, path, link, cancel).map(Some);
                 }
             }

@@ -148,7 +148,7 @@ impl SourceTree {
                 }
             }
             let rest = below.into_iter().filter(|(name, _)| !names.contains_key(name));
-            merged.extend(rest.collect::<Vec<_>>());
+            merged.extend(rest);
             if let Some(node) = self.nodes.get_mut(upper) {
                 node.kind = Kind::Directory { names: merged, opaque: false };
             }
