@@ -4,7 +4,7 @@ use berth_oci::{ManifestView, media_type};
 use berth_subscription::RuleChanges;
 use berth_types::{Digest, Reference};
 
-use crate::odd::{Odd, attesting, on, with};
+use crate::odd::{Odd, attesting, on};
 use crate::support::{INSTANCE, Place, on_both_engines};
 
 on_both_engines!(
@@ -183,10 +183,4 @@ async fn rewriting_an_index_is_asked_for(place: Place) {
     let again = place.run(&subscription, &rule).await;
     let message = again.row("v1").message.clone().unwrap_or_default();
     assert!(message.starts_with("unchanged, 2 of 4 children left out"), "{again:?}");
-}
-
-/// A filter and an index whose only child of the platform has fields that nobody knows.
-#[test]
-fn descriptors_take_more_fields() {
-    assert_eq!(with(r#"{"a":1}"#, r#""b":2"#), r#"{"a":1,"b":2}"#);
 }
