@@ -36,7 +36,7 @@ pub(super) fn add_layer(
                 let message = format!("the layer has more than {limit} entries");
                 return Err(OverlayError::Limit(message));
             }
-            layer.apply(entry)?;
+            layer.apply(&entry)?;
         }
         Ok(layer.finish())
     })?;

@@ -44,7 +44,7 @@ impl<'a> Layer<'a> {
         self.upper
     }
 
-    pub(super) fn apply(&mut self, entry: Entry) -> Result<(), OverlayError> {
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), OverlayError> {
         let mut parents = lexical(&entry.path);
         let Some(name) = parents.pop() else {
             if let (What::Directory, Some(root)) =
@@ -69,15 +69,15 @@ impl<'a> Layer<'a> {
         self.put(directory, name, entry)
     }
 
-    fn put(&mut self, parent: NodeId, name: Vec<u8>, entry: Entry) -> Result<(), OverlayError> {
+    fn put(&mut self, parent: NodeId, name: Vec<u8>, entry: &Entry) -> Result<(), OverlayError> {
         let own = self.names(parent).and_then(|names| names.get(&name).copied());
         let kind = match entry.what {
-            What::HardLink(ref target) => return self.link(parent, name, target, &entry),
+            What::HardLink(ref target) => return self.link(parent, name, target, entry),
             What::Directory => {
                 if let Some(Some(known)) = own
                     && self.tree.get(known).is_some_and(Node::is_directory)
                 {
-                    self.change(known, &entry);
+                    self.change(known, entry);
                     return Ok(());
                 }
                 // Over a name that this layer has taken away or filled otherwise, it is a new one.
@@ -93,7 +93,7 @@ impl<'a> Layer<'a> {
         let xattrs = Xattrs::new();
         let (uid, gid, mtime) = (entry.uid, entry.gid, entry.mtime);
         let node = self.tree.add(Node { kind, mode, uid, gid, mtime, xattrs });
-        self.set_xattrs(node, &entry);
+        self.set_xattrs(node, entry);
         self.name(parent, name, Some(node));
         Ok(())
     }

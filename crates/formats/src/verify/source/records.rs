@@ -82,7 +82,7 @@ impl Records {
             match key.as_slice() {
                 b"GNU.sparse.map" => numbers.extend(text.split(',').flat_map(str::parse::<u64>)),
                 b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                    numbers.extend(text.parse::<u64>())
+                    numbers.extend(text.parse::<u64>());
                 }
                 _ => {}
             }
