@@ -49,7 +49,8 @@ pub use integrity::{BlobSource, Finding, Integrity, Repair, Throttle};
 pub use listener::{PushListener, TagPush};
 pub use lookup::{InRepository, Lookups, Promise};
 pub use manifest::{
-    Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage, StoredManifest,
+    ManifestPush, Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage,
+    StoredManifest,
 };
 pub use namespace::{NamespaceChanges, Namespaces, NewNamespace};
 pub use repository::{NewRepository, Repositories, RepositoryChanges};

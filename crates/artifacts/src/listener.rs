@@ -1,10 +1,14 @@
 //! Whoever wants to act on a push, in its transaction.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use berth_metadata::Session;
 use berth_metadata::tables::namespace::Namespace;
 use berth_metadata::tables::repository::Repository;
+use berth_oci::ManifestView;
 use berth_types::{Digest, Tag};
+use bytes::Bytes;
 
 use crate::ArtifactError;
 
@@ -15,7 +19,9 @@ pub struct TagPush {
     pub repository: Repository,
     pub tag: Tag,
     pub digest: Digest,
-    pub media_type: String,
+    /// The manifest as the push has read it, and its bytes.
+    pub view: Arc<ManifestView>,
+    pub content: Bytes,
     /// The tag that a build made this one from.
     pub derived_from: Option<Tag>,
     /// Bytes of config and layers; of an index, of its children that are here.

@@ -25,6 +25,17 @@ pub struct PushOptions {
     pub override_immutable: bool,
 }
 
+/// A manifest on its way in.
+#[derive(Debug, Clone)]
+pub struct ManifestPush<'a> {
+    pub repository: &'a Repository,
+    pub reference: &'a Reference,
+    /// What the client says that it is.
+    pub content_type: Option<&'a str>,
+    pub body: Bytes,
+    pub options: PushOptions,
+}
+
 /// What was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushed {

@@ -1,6 +1,6 @@
 //! Build rules: `CreateArtifactBuildRule`, `GetArtifactBuildRule`.
 
-use berth_metadata::tables::{artifact_build_rule, repository};
+use berth_metadata::tables::artifact_build_rule;
 use berth_metadata::{DbErrorKind, Session};
 use berth_types::{Ctx, Millis, id};
 
@@ -68,7 +68,8 @@ impl Builder {
         }
         new.parameters.check()?;
         let mut session = self.db().begin().await?;
-        let repository = repository::find_by_id(&mut session, &new.scope_id).await?;
+        let repository =
+            self.artifacts().repositories().find_by_id_in(&mut session, &new.scope_id).await?;
         if repository.is_none_or(|repository| repository.instance_id != instance_id) {
             return Err(BuildError::refused(
                 BuildErrorKind::RepositoryNotFound,

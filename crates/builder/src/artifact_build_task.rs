@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use berth_metadata::tables::artifact_build_task;
 use berth_metadata::tables::artifact_build_task::BuildTaskRow;
-use berth_metadata::tables::{artifact_build_task, manifest, repository};
 use berth_metadata::{Page, Session, Subject};
 use berth_tasks::{CancelOutcome, Enqueued, LogLine, NewTask, TASKS_CHANNEL, TaskStatus, ask};
-use berth_types::{Ctx, Digest, Millis, Tag, id};
+use berth_types::{Ctx, Digest, Millis, Reference, Tag, id};
 
 use crate::builder::{Builder, QUEUE};
 use crate::error::{BuildError, BuildErrorKind};
@@ -95,7 +95,10 @@ impl Builder {
         parameters.build_types = new.build_type.map_or(parameters.build_types, |kind| vec![kind]);
         parameters.check()?;
         let mut session = self.db().begin().await?;
-        let repository = repository::find_by_id(&mut session, &new.repo_id)
+        let artifacts = self.artifacts();
+        let repository = artifacts
+            .repositories()
+            .find_by_id_in(&mut session, &new.repo_id)
             .await?
             .filter(|repository| repository.instance_id == instance_id)
             .ok_or_else(|| {
@@ -108,7 +111,10 @@ impl Builder {
             BuildError::refused(BuildErrorKind::TagNotFound, message)
         };
         let tag: Tag = new.tag.parse().map_err(|_| tag_missing())?;
-        let manifest = manifest::find_by_tag(&mut session, &repository.repo_id, &tag)
+        let reference = Reference::Tag(tag.clone());
+        let manifest = artifacts
+            .manifests()
+            .find_in(&mut session, &repository.repo_id, &reference)
             .await?
             .ok_or_else(tag_missing)?;
         if berth_artifacts::is_derived_tag(tag.as_str()) {
@@ -123,7 +129,15 @@ impl Builder {
                 format!("tag `{tag}` is too long for the tags of its accelerated image"),
             ));
         }
-        if let Err(reason) = survey(&mut session, &manifest).await? {
+        if let Err(reason) = survey(
+            artifacts,
+            &mut session,
+            &manifest.repo_id,
+            &manifest.media_type,
+            &manifest.content,
+        )
+        .await?
+        {
             let message = match reason {
                 NotBuildable::NotAnImage(_) => {
                     format!("tag `{tag}` is not a container image: {reason}")

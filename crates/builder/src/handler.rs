@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use berth_artifacts::PushOptions;
+use berth_artifacts::{ManifestPush, PushOptions, Repository};
 use berth_formats::overlaybd::{Algorithm, Cancel, Limits, Options};
 use berth_metadata::Session;
-use berth_metadata::tables::{artifact_build_task, manifest, repository, tag};
+use berth_metadata::tables::artifact_build_task;
 use berth_tasks::{Handler, StopReason, TaskFailure, TaskHandle};
 use berth_types::{Ctx, Digest, Reference, Tag};
 use bytes::Bytes;
@@ -98,10 +98,13 @@ impl Build<'_> {
         ))
         .await;
         let (repository, source) = {
+            let artifacts = self.builder.artifacts();
+            let reference = Reference::Digest(payload.source_digest.clone());
             let mut session = self.builder.db().read().await?;
-            let repository = repository::find_by_id(&mut session, &payload.repo_id).await?;
+            let repository =
+                artifacts.repositories().find_by_id_in(&mut session, &payload.repo_id).await?;
             let source =
-                manifest::find(&mut session, &payload.repo_id, &payload.source_digest).await?;
+                artifacts.manifests().find_in(&mut session, &payload.repo_id, &reference).await?;
             (repository, source)
         };
         let (Some(repository), Some(source)) = (repository, source) else {
@@ -211,11 +214,13 @@ impl Build<'_> {
                 .push_in(
                     &mut session,
                     &ctx,
-                    &repository,
-                    &reference,
-                    Some(&child.media_type),
-                    body,
-                    &options,
+                    ManifestPush {
+                        repository: &repository,
+                        reference: &reference,
+                        content_type: Some(&child.media_type),
+                        body,
+                        options,
+                    },
                 )
                 .await
                 .map_err(push_failure)?;
@@ -233,11 +238,13 @@ impl Build<'_> {
             .push_in(
                 &mut session,
                 &ctx,
-                &repository,
-                &reference,
-                Some(&root.media_type),
-                body,
-                &options,
+                ManifestPush {
+                    repository: &repository,
+                    reference: &reference,
+                    content_type: Some(&root.media_type),
+                    body,
+                    options,
+                },
             )
             .await
             .map_err(push_failure)?;
@@ -255,19 +262,24 @@ impl Build<'_> {
         &self,
         session: &mut Session,
         source_tag: &Tag,
-    ) -> Result<repository::Repository, TaskFailure> {
+    ) -> Result<Repository, TaskFailure> {
         let payload = self.payload;
         let gone = |what: &str| TaskFailure::Permanent(format!("{what} while it was being built"));
-        let repository = repository::find_by_id(session, &payload.repo_id)
+        let artifacts = self.builder.artifacts();
+        let repository = artifacts
+            .repositories()
+            .find_by_id_in(session, &payload.repo_id)
             .await?
             .ok_or_else(|| gone("the repository was deleted"))?;
-        let current = tag::find(session, &payload.repo_id, source_tag)
+        let current = artifacts
+            .tags()
+            .find_in(session, &payload.repo_id, source_tag)
             .await?
             .ok_or_else(|| gone(&format!("tag {source_tag} was deleted")))?;
-        if current.digest == payload.source_digest {
+        if current == payload.source_digest {
             Ok(repository)
         } else {
-            Err(gone(&format!("tag {source_tag} moved to {}", current.digest)))
+            Err(gone(&format!("tag {source_tag} moved to {current}")))
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A push to a repository with a rule makes a build task, in the push's own transaction.
 
 use async_trait::async_trait;
-use berth_artifacts::{ArtifactError, PushListener, TagPush, is_derived_tag};
-use berth_metadata::tables::namespace::Namespace;
-use berth_metadata::tables::repository::Repository;
-use berth_metadata::tables::{artifact_build_rule, manifest};
+use berth_artifacts::{
+    ArtifactError, Artifacts, Namespace, PushListener, Repository, TagPush, is_derived_tag,
+};
+use berth_metadata::tables::artifact_build_rule;
 use berth_metadata::{DbError, Session};
+use berth_types::Reference;
 
 use crate::artifact_build_rule::{ARTIFACT_TYPE, SCOPE_REPOSITORY, insert_rule};
 use crate::artifact_build_task::{BuildRequest, enqueue};
@@ -25,10 +26,15 @@ impl PushListener for Builder {
             artifact_build_rule::find_by_scope(session, SCOPE_REPOSITORY, repo_id, ARTIFACT_TYPE)
                 .await?;
         let Some(rule) = rule else { return Ok(()) };
-        let Some(manifest) = manifest::find(session, repo_id, &push.digest).await? else {
-            return Ok(());
+        let judged = if push.view.is_index() {
+            let artifacts = self.artifacts();
+            survey(artifacts, session, repo_id, &push.view.media_type, &push.content)
+                .await?
+                .map(drop)
+        } else {
+            plan::check_image(&push.view)
         };
-        match survey(session, &manifest).await? {
+        match judged {
             // A task for what is impossible ends with the reason, where whoever waits for it looks.
             Ok(_) | Err(NotBuildable::Impossible(_)) => {}
             Err(reason @ NotBuildable::Accelerated(_)) => {
@@ -78,12 +84,17 @@ impl PushListener for Builder {
 /// # Errors
 /// [`DbError`] when the database fails.
 pub(crate) async fn survey(
+    artifacts: &Artifacts,
     session: &mut Session,
-    root: &manifest::Manifest,
+    repo_id: &str,
+    media_type: &str,
+    content: &[u8],
 ) -> Result<Result<Plan, NotBuildable>, DbError> {
-    let mut gathering = Gathering::of(&root.media_type, &root.content);
+    let manifests = artifacts.manifests();
+    let mut gathering = Gathering::of(media_type, content);
     while let Some(child) = gathering.ask() {
-        if let Some(found) = manifest::find(session, &root.repo_id, &child.digest).await? {
+        let reference = Reference::Digest(child.digest.clone());
+        if let Some(found) = manifests.find_in(session, repo_id, &reference).await? {
             gathering.found(&child, found.content);
         }
     }
@@ -91,7 +102,7 @@ pub(crate) async fn survey(
         Ok(manifests) => manifests,
         Err(reason) => return Ok(Err(reason)),
     };
-    Ok(plan::make(&root.media_type, &root.content, &manifests, plan::check_image))
+    Ok(plan::make(media_type, content, &manifests, plan::check_image))
 }
 
 fn listener_error(error: BuildError) -> ArtifactError {

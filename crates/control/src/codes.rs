@@ -1,12 +1,12 @@
 //! Every error `Code` of the control plane that is not made from a parameter's name.
 //!
-//! ACR documents few codes. Those marked [`Origin::Berth`] are of Berth's own choice, in ACR's style
+//! ACR documents few codes. Those marked [`CodeSource::Berth`] are of Berth's own choice, in ACR's style
 //! of `<OBJECT>_<WHAT>`; clients may rely on them. Parameter errors are `Missing<Parameter>` and
 //! `Invalid<Parameter>`, status 400; errors of signatures are those of `berth_auth::AuthError`.
 
 /// Where a code comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum CodeSource {
     /// Documented by ACR or seen in its clients.
     Acr,
     /// Documented for Alibaba Cloud's gateway.
@@ -21,7 +21,7 @@ pub struct Code {
     pub name: &'static str,
     /// 200 for business failures, which answer `IsSuccess: false`.
     pub status: u16,
-    pub origin: Origin,
+    pub source: CodeSource,
     /// When it is answered.
     pub meaning: &'static str,
 }
@@ -31,7 +31,7 @@ macro_rules! codes {
         $(pub(crate) const $constant: Code = Code {
             name: $name,
             status: $status,
-            origin: Origin::$origin,
+            source: CodeSource::$origin,
             meaning: $meaning,
         };)*
 

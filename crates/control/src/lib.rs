@@ -28,7 +28,7 @@ mod refusal;
 mod resource;
 mod schema;
 
-pub use codes::{CODES, Code, Origin};
+pub use codes::{CODES, Code, CodeSource};
 pub use control::{Control, ControlConfig, router};
 pub use operation::{Extent, Operation};
 pub use operations::{VERSION, find, operations};

@@ -13,17 +13,20 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::body::sized;
-use crate::call::RepositoryCall;
+use crate::call::RepositoryRequest;
 use crate::convert::artifact_error;
-use crate::error::ApiError;
+use crate::error::OciError;
 use crate::range::{Asked, parse_range};
-use crate::route::Action;
+use crate::route::Permission;
 
 /// The digest of what an answer holds or made.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const CACHE_FOREVER: &str = "private, max-age=31536000, immutable";
 
-pub(crate) async fn head(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Response, ApiError> {
+pub(crate) async fn head(
+    call: &RepositoryRequest<'_>,
+    digest: &Digest,
+) -> Result<Response, OciError> {
     let (blob, size) = find(call, digest, Promise::Keep).await?;
     if matches_etag(call, digest) {
         return Ok(not_modified(digest));
@@ -33,7 +36,10 @@ pub(crate) async fn head(call: &RepositoryCall<'_>, digest: &Digest) -> Result<R
     Ok(response)
 }
 
-pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Response, ApiError> {
+pub(crate) async fn get(
+    call: &RepositoryRequest<'_>,
+    digest: &Digest,
+) -> Result<Response, OciError> {
     let (blob, size) = find(call, digest, Promise::None).await?;
     if matches_etag(call, digest) {
         return Ok(not_modified(digest));
@@ -44,7 +50,7 @@ pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Re
     let (status, range) = match parse_range(range, size) {
         Asked::Whole => (StatusCode::OK, 0..size),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Asked::Unsatisfiable => return Err(ApiError::unsatisfiable(size)),
+        Asked::Unsatisfiable => return Err(OciError::unsatisfiable(size)),
     };
     if let Some(url) =
         call.artifacts().blobs().redirect(&blob, call.until()).await.map_err(artifact_error)?
@@ -65,10 +71,10 @@ pub(crate) async fn get(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Re
 }
 
 pub(crate) async fn delete(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     digest: &Digest,
-) -> Result<Response, ApiError> {
-    let repository = call.repository(Action::Delete).await?;
+) -> Result<Response, OciError> {
+    let repository = call.repository(Permission::Delete).await?;
     call.artifacts()
         .blobs()
         .delete(call.ctx(), &repository, digest)
@@ -78,12 +84,12 @@ pub(crate) async fn delete(
 }
 
 async fn find(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     digest: &Digest,
     promise: Promise,
-) -> Result<(Arc<Blob>, u64), ApiError> {
+) -> Result<(Arc<Blob>, u64), OciError> {
     let blob = call.blob(digest, promise).await?;
-    let size = u64::try_from(blob.size).map_err(|error| ApiError::internal(&error))?;
+    let size = u64::try_from(blob.size).map_err(|error| OciError::internal(&error))?;
     Ok((blob, size))
 }
 
@@ -120,7 +126,7 @@ pub(crate) fn etag(digest: &Digest) -> String {
 }
 
 /// Whether the client has this content already (RFC 9110 §13.1.2).
-pub(crate) fn matches_etag(call: &RepositoryCall<'_>, digest: &Digest) -> bool {
+pub(crate) fn matches_etag(call: &RepositoryRequest<'_>, digest: &Digest) -> bool {
     let etag = etag(digest);
     call.header(&IF_NONE_MATCH).is_some_and(|header| {
         header.split(',').map(str::trim).any(|candidate| {

@@ -14,16 +14,16 @@ use http::request::Parts;
 
 use crate::access::{Caller, Refused, address_of, authenticate};
 use crate::convert::artifact_error;
-use crate::error::{ApiError, Code};
+use crate::error::{Code, OciError};
 use crate::mount::source_scope;
-use crate::route::Action;
+use crate::route::Permission;
 use crate::scope::{DISCOVERY_ACTION, DISCOVERY_KIND, DISCOVERY_NAME, challenge_scope};
 use crate::{Origin, Registry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request whose caller is known.
-pub(crate) struct Call<'a> {
+pub(crate) struct RegistryRequest<'a> {
     registry: &'a Registry,
     pub(crate) ctx: Ctx,
     pub(crate) instance: Arc<Instance>,
@@ -35,14 +35,14 @@ pub(crate) struct Call<'a> {
 }
 
 /// A request about one repository.
-pub(crate) struct RepositoryCall<'a> {
-    call: Call<'a>,
+pub(crate) struct RepositoryRequest<'a> {
+    call: RegistryRequest<'a>,
     pub(crate) name: RepoName,
 }
 
-impl<'a> Call<'a> {
+impl<'a> RegistryRequest<'a> {
     /// Finds the instance that the host names and checks the credentials.
-    pub(crate) async fn open(registry: &'a Registry, parts: Parts) -> Result<Self, ApiError> {
+    pub(crate) async fn open(registry: &'a Registry, parts: Parts) -> Result<Self, OciError> {
         let request = http::Request::from_parts(parts, ());
         let origin = Origin::of(&request);
         let (parts, ()) = request.into_parts();
@@ -74,8 +74,8 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
-    pub(crate) fn about(self, name: RepoName) -> RepositoryCall<'a> {
-        RepositoryCall { call: self, name }
+    pub(crate) fn about(self, name: RepoName) -> RepositoryRequest<'a> {
+        RepositoryRequest { call: self, name }
     }
 
     pub(crate) fn caller(&self) -> &Caller {
@@ -85,16 +85,16 @@ impl<'a> Call<'a> {
     /// 401 with the address of the token endpoint, and the scope that is missing.
     pub(crate) fn challenge(
         &self,
-        missing: Option<(&RepoName, Action)>,
+        missing: Option<(&RepoName, Permission)>,
         error: Option<&str>,
         message: &str,
-    ) -> ApiError {
+    ) -> OciError {
         let Self { service, origin: Origin { scheme, host }, .. } = self;
         let mut header =
             format!("Bearer realm=\"{scheme}://{host}/auth/token\",service=\"{service}\"");
         if let Some((name, action)) = missing {
             let mut scope = challenge_scope(name, action);
-            if let Some(source) = source_scope(&self.parts).filter(|_| action == Action::Push) {
+            if let Some(source) = source_scope(&self.parts).filter(|_| action == Permission::Push) {
                 scope = format!("{scope} {source}");
             }
             header.push_str(&format!(",scope=\"{scope}\""));
@@ -102,25 +102,25 @@ impl<'a> Call<'a> {
         if let Some(error) = error {
             header.push_str(&format!(",error=\"{error}\""));
         }
-        ApiError::unauthorized(message, &header)
+        OciError::unauthorized(message, &header)
     }
 
-    fn refuse(&self, refused: &Refused) -> ApiError {
+    fn refuse(&self, refused: &Refused) -> OciError {
         match refused {
             Refused::Malformed => {
                 self.challenge(None, Some("invalid_request"), "cannot read the credentials")
             }
             Refused::Password => self.challenge(None, None, "user name or password is not valid"),
-            Refused::Guessing(throttled) => ApiError::guessing(*throttled),
+            Refused::Guessing(throttled) => OciError::guessing(*throttled),
             Refused::Token(error) => {
                 self.challenge(None, Some("invalid_token"), &error.to_string())
             }
-            Refused::Internal(error) => ApiError::authentication(error),
+            Refused::Internal(error) => OciError::authentication(error),
         }
     }
 
     /// Whether the credentials are for the action in a repository, whatever policy says of it.
-    fn credentials_reach(&self, name: &RepoName, action: Action) -> Result<(), ApiError> {
+    fn credentials_reach(&self, name: &RepoName, action: Permission) -> Result<(), OciError> {
         match &self.caller {
             Caller::Nobody => {
                 Err(self.challenge(Some((name, action)), None, "authentication required"))
@@ -138,12 +138,12 @@ impl<'a> Call<'a> {
 
     /// Whether the caller may do the action in a repository. The one place where the data plane
     /// decides.
-    fn permit(&self, name: &RepoName, action: Action, public: bool) -> Result<(), ApiError> {
+    fn permit(&self, name: &RepoName, action: Permission, public: bool) -> Result<(), OciError> {
         self.credentials_reach(name, action)?;
         if is_allowed(self.registry, &self.ctx, &self.instance, name, action, public) {
             Ok(())
         } else {
-            Err(ApiError::new(Code::Denied, "requested access to the resource is denied"))
+            Err(OciError::new(Code::Denied, "requested access to the resource is denied"))
         }
     }
 }
@@ -154,7 +154,7 @@ pub(crate) fn is_allowed(
     ctx: &Ctx,
     instance: &Instance,
     name: &RepoName,
-    action: Action,
+    action: Permission,
     public: bool,
 ) -> bool {
     let arn = Arn::repository(
@@ -164,8 +164,8 @@ pub(crate) fn is_allowed(
         &[name.namespace(), name.name()],
     );
     let action = match action {
-        Action::Pull => "cr:PullRepository",
-        Action::Push | Action::Delete => "cr:PushRepository",
+        Permission::Pull => "cr:PullRepository",
+        Permission::Push | Permission::Delete => "cr:PushRepository",
     };
     registry.auth.authorize(ctx, &Access { action, arn: &arn, public }).is_ok()
 }
@@ -175,7 +175,7 @@ pub(crate) async fn find_repository(
     registry: &Registry,
     instance: &Instance,
     name: &RepoName,
-) -> Result<Option<Arc<Repository>>, ApiError> {
+) -> Result<Option<Arc<Repository>>, OciError> {
     let lookups = registry.artifacts.lookups();
     lookups.repository(&instance.instance_id, name).await.map_err(artifact_error)
 }
@@ -185,7 +185,7 @@ pub(crate) fn is_public(repository: &Repository) -> bool {
     repository.repo_type == RepoType::Public.as_str()
 }
 
-impl RepositoryCall<'_> {
+impl RepositoryRequest<'_> {
     pub(crate) fn artifacts(&self) -> &Artifacts {
         &self.call.registry.artifacts
     }
@@ -220,7 +220,7 @@ impl RepositoryCall<'_> {
     }
 
     /// The repository, for an action in it. Who may not do it is not told whether it exists.
-    pub(crate) async fn repository(&self, action: Action) -> Result<Arc<Repository>, ApiError> {
+    pub(crate) async fn repository(&self, action: Permission) -> Result<Arc<Repository>, OciError> {
         self.call.credentials_reach(&self.name, action)?;
         let found = self.find(&self.name).await?;
         let public = found.as_ref().is_some_and(|found| is_public(found));
@@ -233,8 +233,8 @@ impl RepositoryCall<'_> {
         &self,
         reference: &Reference,
         promise: Promise,
-    ) -> Result<Arc<StoredManifest>, ApiError> {
-        self.call.credentials_reach(&self.name, Action::Pull)?;
+    ) -> Result<Arc<StoredManifest>, OciError> {
+        self.call.credentials_reach(&self.name, Permission::Pull)?;
         let (lookups, instance_id) = (self.artifacts().lookups(), &self.call.instance.instance_id);
         let found = lookups.manifest(instance_id, &self.name, reference, promise).await;
         self.admit_pull(found.map_err(artifact_error)?)?
@@ -246,27 +246,27 @@ impl RepositoryCall<'_> {
         &self,
         digest: &Digest,
         promise: Promise,
-    ) -> Result<Arc<Blob>, ApiError> {
-        self.call.credentials_reach(&self.name, Action::Pull)?;
+    ) -> Result<Arc<Blob>, OciError> {
+        self.call.credentials_reach(&self.name, Permission::Pull)?;
         let (lookups, instance_id) = (self.artifacts().lookups(), &self.call.instance.instance_id);
         let found = lookups.blob(instance_id, &self.name, digest, promise).await;
         self.admit_pull(found.map_err(artifact_error)?)?
-            .ok_or_else(|| ApiError::blob_unknown(digest))
+            .ok_or_else(|| OciError::blob_unknown(digest))
     }
 
-    fn admit_pull<T>(&self, found: Option<InRepository<T>>) -> Result<Option<T>, ApiError> {
+    fn admit_pull<T>(&self, found: Option<InRepository<T>>) -> Result<Option<T>, OciError> {
         let public = found.as_ref().is_some_and(|found| found.public);
-        self.call.permit(&self.name, Action::Pull, public)?;
+        self.call.permit(&self.name, Permission::Pull, public)?;
         Ok(found.ok_or_else(|| self.name_unknown())?.content)
     }
 
-    fn name_unknown(&self) -> ApiError {
-        ApiError::new(Code::NameUnknown, format!("repository {} does not exist", self.name))
+    fn name_unknown(&self) -> OciError {
+        OciError::new(Code::NameUnknown, format!("repository {} does not exist", self.name))
     }
 
     /// The repository to push into, made when it is missing and its namespace allows that.
-    pub(crate) async fn repository_for_push(&self) -> Result<Repository, ApiError> {
-        self.call.permit(&self.name, Action::Push, false)?;
+    pub(crate) async fn repository_for_push(&self) -> Result<Repository, OciError> {
+        self.call.permit(&self.name, Permission::Push, false)?;
         self.artifacts()
             .repositories()
             .resolve_for_push(self.ctx(), &self.call.instance.instance_id, &self.name)
@@ -279,21 +279,21 @@ impl RepositoryCall<'_> {
     pub(crate) async fn mount_source(
         &self,
         name: &RepoName,
-    ) -> Result<Option<Arc<Repository>>, ApiError> {
-        let asked = self.token_answer("repository", name.as_str(), Action::Pull.name());
-        if asked.is_none() && self.policy_allows(name, Action::Pull, false) {
+    ) -> Result<Option<Arc<Repository>>, OciError> {
+        let asked = self.token_answer("repository", name.as_str(), Permission::Pull.name());
+        if asked.is_none() && self.policy_allows(name, Permission::Pull, false) {
             return Err(self.insufficient_for_mount());
         }
         let found = self.find(name).await?;
         Ok(found.filter(|found| {
             let public = is_public(found);
-            (public || asked == Some(true)) && self.policy_allows(name, Action::Pull, public)
+            (public || asked == Some(true)) && self.policy_allows(name, Permission::Pull, public)
         }))
     }
 
     /// Whether sources of mounts may be found for the caller beyond the repositories that its token
     /// names. A token that was not asked for that is told to be.
-    pub(crate) fn may_discover(&self) -> Result<bool, ApiError> {
+    pub(crate) fn may_discover(&self) -> Result<bool, OciError> {
         self.token_answer(DISCOVERY_KIND, DISCOVERY_NAME, DISCOVERY_ACTION)
             .ok_or_else(|| self.insufficient_for_mount())
     }
@@ -302,10 +302,11 @@ impl RepositoryCall<'_> {
     pub(crate) fn may_read(&self, holder: &BlobHolder, may_discover: bool) -> bool {
         let public = holder.repo_type == RepoType::Public.as_str();
         let named = || {
-            self.token_answer("repository", holder.name.as_str(), Action::Pull.name()) == Some(true)
+            self.token_answer("repository", holder.name.as_str(), Permission::Pull.name())
+                == Some(true)
         };
         (public || may_discover || named())
-            && self.policy_allows(&holder.name, Action::Pull, public)
+            && self.policy_allows(&holder.name, Permission::Pull, public)
     }
 
     /// What the caller's token says about an action; who logged in on the request itself is not
@@ -318,19 +319,19 @@ impl RepositoryCall<'_> {
         }
     }
 
-    fn policy_allows(&self, name: &RepoName, action: Action, public: bool) -> bool {
+    fn policy_allows(&self, name: &RepoName, action: Permission, public: bool) -> bool {
         is_allowed(self.call.registry, &self.call.ctx, &self.call.instance, name, action, public)
     }
 
-    fn insufficient_for_mount(&self) -> ApiError {
+    fn insufficient_for_mount(&self) -> OciError {
         self.call.challenge(
-            Some((&self.name, Action::Push)),
+            Some((&self.name, Permission::Push)),
             Some("insufficient_scope"),
             "the token does not say whether it may read the source of the mount",
         )
     }
 
-    async fn find(&self, name: &RepoName) -> Result<Option<Arc<Repository>>, ApiError> {
+    async fn find(&self, name: &RepoName) -> Result<Option<Arc<Repository>>, OciError> {
         find_repository(self.call.registry, &self.call.instance, name).await
     }
 }

@@ -3,10 +3,10 @@
 use berth_artifacts::{ArtifactError, ArtifactErrorKind as Kind};
 use serde_json::json;
 
-use crate::error::{ApiError, Code};
+use crate::error::{Code, OciError};
 
 /// The answer for an error of a service.
-pub(crate) fn artifact_error(error: ArtifactError) -> ApiError {
+pub(crate) fn artifact_error(error: ArtifactError) -> OciError {
     let code = match error.kind() {
         Kind::InstanceNotFound | Kind::NamespaceNotFound | Kind::RepositoryNotFound => {
             Code::NameUnknown
@@ -15,8 +15,8 @@ pub(crate) fn artifact_error(error: ArtifactError) -> ApiError {
         Kind::TagNotFound | Kind::ManifestUnknown => Code::ManifestUnknown,
         Kind::TagImmutable | Kind::BlobInUse | Kind::QuotaExceeded => Code::Denied,
         Kind::NamespaceExists | Kind::RepositoryExists => Code::Unavailable,
-        Kind::Transient => return ApiError::unavailable(&error),
-        Kind::Full => return ApiError::full(&error),
+        Kind::Transient => return OciError::unavailable(&error),
+        Kind::Full => return OciError::full(&error),
         Kind::ManifestInvalid => Code::ManifestInvalid,
         Kind::ManifestTooLarge => Code::ManifestTooLarge,
         Kind::ManifestBlobUnknown => Code::ManifestBlobUnknown,
@@ -27,11 +27,11 @@ pub(crate) fn artifact_error(error: ArtifactError) -> ApiError {
         Kind::DigestInvalid => Code::DigestInvalid,
         Kind::SizeInvalid => Code::SizeInvalid,
         Kind::BlobTooLarge => Code::BlobTooLarge,
-        Kind::Internal => return ApiError::internal(&error),
+        Kind::Internal => return OciError::internal(&error),
     };
-    let answer = ApiError::new(code, error.to_string());
+    let answer = OciError::new(code, error.to_string());
     match error {
-        ArtifactError::UploadRange { received } => ApiError::wrong_offset(received),
+        ArtifactError::UploadRange { received } => OciError::wrong_offset(received),
         ArtifactError::ManifestBlobUnknown(digest) | ArtifactError::BlobUnknown(digest) => {
             answer.with_detail(json!({ "digest": digest }))
         }

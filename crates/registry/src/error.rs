@@ -111,7 +111,7 @@ impl Code {
 /// An error on its way to the client.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {message}", code.name())]
-pub struct ApiError {
+pub struct OciError {
     code: Code,
     /// Instead of the code's own.
     status: Option<StatusCode>,
@@ -120,7 +120,7 @@ pub struct ApiError {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl ApiError {
+impl OciError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, status: None, message: message.into(), detail: None, headers: Vec::new() }
     }
@@ -225,7 +225,7 @@ impl ApiError {
     }
 }
 
-impl ApiError {
+impl OciError {
     /// 429 in place of the answer to one more wrong password.
     pub(crate) fn guessing(throttled: Throttled) -> Self {
         let message = "too many wrong passwords from this address; log in again later";
@@ -234,14 +234,14 @@ impl ApiError {
     }
 }
 
-impl From<Throttled> for ApiError {
+impl From<Throttled> for OciError {
     fn from(throttled: Throttled) -> Self {
         Self::new(Code::TooManyRequests, "too many requests with this access key; ask again later")
             .with_header(RETRY_AFTER, &throttled.seconds().to_string())
     }
 }
 
-impl From<RouteError> for ApiError {
+impl From<RouteError> for OciError {
     fn from(error: RouteError) -> Self {
         let message = error.to_string();
         match error {
@@ -256,7 +256,7 @@ impl From<RouteError> for ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for OciError {
     fn into_response(self) -> Response {
         let mut entry = json!({ "code": self.code.name(), "message": self.message });
         if let Some(detail) = self.detail {

@@ -36,10 +36,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::access::Caller;
 pub use crate::body::FileBody;
-use crate::call::Call;
-pub use crate::error::{ApiError, Code};
+use crate::call::RegistryRequest;
+pub use crate::error::{Code, OciError};
 pub use crate::origin::{Origin, clean_host, request_host};
-pub use crate::route::{Action, Operation, Route, RouteError, parse_route};
+pub use crate::route::{Endpoint, Permission, Route, RouteError, parse_route};
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
@@ -94,14 +94,14 @@ async fn serve(State(registry): State<Arc<Registry>>, request: Request) -> Respo
     let label = match &route {
         Ok(Route::Ping) => "ping",
         Ok(Route::Catalog) => "catalog",
-        Ok(Route::Repository { operation, .. }) => operation.label(),
+        Ok(Route::Repository { endpoint, .. }) => endpoint.label(),
         Err(_) => "invalid",
     };
     let answer = match route {
         Ok(route) => dispatch(&registry, route, request).await,
         Err(error) => Err(error.into()),
     };
-    let mut response = answer.unwrap_or_else(ApiError::into_response);
+    let mut response = answer.unwrap_or_else(OciError::into_response);
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response.extensions_mut().insert(RouteLabel(label));
     response
@@ -111,46 +111,46 @@ async fn dispatch(
     registry: &Registry,
     route: Route,
     request: Request,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     // Nothing else in an address becomes a NUL character.
     let address = [Some(request.uri().path()), request.uri().query()];
     if address.into_iter().flatten().any(|part| part.contains("%00")) {
-        return Err(ApiError::nul("the address"));
+        return Err(OciError::nul("the address"));
     }
     let (parts, body) = request.into_parts();
-    let call = Call::open(registry, parts).await?;
-    let (name, operation) = match route {
+    let call = RegistryRequest::open(registry, parts).await?;
+    let (name, endpoint) = match route {
         Route::Ping => return ping(&call),
         Route::Catalog => {
-            return Err(ApiError::new(
+            return Err(OciError::new(
                 Code::Unsupported,
                 "the catalog is not offered; list \
                 repositories with ListRepository",
             ));
         }
-        Route::Repository { name, operation } => (name, operation),
+        Route::Repository { name, endpoint } => (name, endpoint),
     };
     let call = call.about(name);
-    match operation {
-        Operation::HeadBlob(digest) => blobs::head(&call, &digest).await,
-        Operation::GetBlob(digest) => blobs::get(&call, &digest).await,
-        Operation::DeleteBlob(digest) => blobs::delete(&call, &digest).await,
-        Operation::StartUpload => uploads::start(&call, body).await,
-        Operation::UploadStatus(id) => uploads::status(&call, &id).await,
-        Operation::AppendUpload(id) => uploads::append(&call, &id, body).await,
-        Operation::FinishUpload(id) => uploads::finish(&call, &id, body).await,
-        Operation::CancelUpload(id) => uploads::cancel(&call, &id).await,
-        Operation::HeadManifest(reference) => manifests::head(&call, &reference).await,
-        Operation::GetManifest(reference) => manifests::get(&call, &reference).await,
-        Operation::PutManifest(reference) => manifests::put(&call, reference, body).await,
-        Operation::DeleteManifest(reference) => manifests::delete(&call, &reference).await,
-        Operation::ListTags => tags::list(&call).await,
-        Operation::ListReferrers(digest) => referrers::list(&call, &digest).await,
+    match endpoint {
+        Endpoint::HeadBlob(digest) => blobs::head(&call, &digest).await,
+        Endpoint::GetBlob(digest) => blobs::get(&call, &digest).await,
+        Endpoint::DeleteBlob(digest) => blobs::delete(&call, &digest).await,
+        Endpoint::StartUpload => uploads::start(&call, body).await,
+        Endpoint::UploadStatus(id) => uploads::status(&call, &id).await,
+        Endpoint::AppendUpload(id) => uploads::append(&call, &id, body).await,
+        Endpoint::FinishUpload(id) => uploads::finish(&call, &id, body).await,
+        Endpoint::CancelUpload(id) => uploads::cancel(&call, &id).await,
+        Endpoint::HeadManifest(reference) => manifests::head(&call, &reference).await,
+        Endpoint::GetManifest(reference) => manifests::get(&call, &reference).await,
+        Endpoint::PutManifest(reference) => manifests::put(&call, reference, body).await,
+        Endpoint::DeleteManifest(reference) => manifests::delete(&call, &reference).await,
+        Endpoint::ListTags => tags::list(&call).await,
+        Endpoint::ListReferrers(digest) => referrers::list(&call, &digest).await,
     }
 }
 
 /// `GET /v2/`: whoever is logged in, also with a token for nothing, is told so.
-fn ping(call: &Call<'_>) -> Result<Response, ApiError> {
+fn ping(call: &RegistryRequest<'_>) -> Result<Response, OciError> {
     if matches!(call.caller(), Caller::Nobody) {
         return Err(call.challenge(None, None, "authentication required"));
     }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use berth_artifacts::{Promise, PushOptions, StoredManifest};
+use berth_artifacts::{ManifestPush, Promise, PushOptions, StoredManifest};
 use berth_types::{Reference, Tag};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, LOCATION};
@@ -11,10 +11,10 @@ use http_body_util::BodyExt as _;
 
 use crate::MANIFEST_LIMIT;
 use crate::blobs::{CONTENT_DIGEST, etag, matches_etag, not_modified};
-use crate::call::RepositoryCall;
+use crate::call::RepositoryRequest;
 use crate::convert::artifact_error;
-use crate::error::{ApiError, Code};
-use crate::route::Action;
+use crate::error::{Code, OciError};
+use crate::route::Permission;
 
 /// Bytes of a body that is too long to be a manifest which are still read.
 const DISCARDED: usize = 8 * MANIFEST_LIMIT;
@@ -23,9 +23,9 @@ const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const PUSHED_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 pub(crate) async fn head(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     reference: &Reference,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let manifest = call.manifest(reference, Promise::Keep).await?;
     if matches_etag(call, &manifest.digest) {
         return Ok(not_modified(&manifest.digest));
@@ -34,9 +34,9 @@ pub(crate) async fn head(
 }
 
 pub(crate) async fn get(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     reference: &Reference,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let manifest = call.manifest(reference, Promise::None).await?;
     if matches_etag(call, &manifest.digest) {
         return Ok(not_modified(&manifest.digest));
@@ -46,10 +46,10 @@ pub(crate) async fn get(
 }
 
 pub(crate) async fn put(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     reference: Reference,
     body: Body,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let extra_tags = extra_tags(call, &reference)?;
     let repository = call.repository_for_push().await?;
     let waits = call.header(&EXPECT).is_some();
@@ -58,12 +58,10 @@ pub(crate) async fn put(
     let location = format!("/v2/{}/manifests/{reference}", call.name);
     let tags = extra_tags.clone();
     let options = PushOptions { extra_tags, ..PushOptions::default() };
-    let pushed = call
-        .artifacts()
-        .manifests()
-        .push(call.ctx(), &repository, &reference, content_type, body, options)
-        .await
-        .map_err(artifact_error)?;
+    let (repository, reference) = (&repository, &reference);
+    let push = ManifestPush { repository, reference, content_type, body, options };
+    let pushed = call.artifacts().manifests().push(call.ctx(), push).await;
+    let pushed = pushed.map_err(artifact_error)?;
     let headers = [(LOCATION, location), (CONTENT_DIGEST, pushed.digest.to_string())];
     let mut response = (StatusCode::CREATED, headers).into_response();
     let mut append = |name: HeaderName, value: &str| {
@@ -81,10 +79,10 @@ pub(crate) async fn put(
 }
 
 pub(crate) async fn delete(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     reference: &Reference,
-) -> Result<Response, ApiError> {
-    let repository = call.repository(Action::Delete).await?;
+) -> Result<Response, OciError> {
+    let repository = call.repository(Permission::Delete).await?;
     let (artifacts, ctx) = (call.artifacts(), call.ctx());
     match reference {
         Reference::Tag(tag) => artifacts.tags().delete(ctx, &repository, tag).await,
@@ -104,14 +102,14 @@ fn manifest_headers(manifest: &StoredManifest) -> [(HeaderName, String); 4] {
 }
 
 /// The `tag` parameters of a push by digest (distribution-spec, "Pushing manifests with tags").
-fn extra_tags(call: &RepositoryCall<'_>, reference: &Reference) -> Result<Vec<Tag>, ApiError> {
+fn extra_tags(call: &RepositoryRequest<'_>, reference: &Reference) -> Result<Vec<Tag>, OciError> {
     let mut tags = Vec::new();
     if matches!(reference, Reference::Tag(_)) {
         return Ok(tags);
     }
     for (_, value) in call.query_pairs().iter().filter(|(name, _)| name == "tag") {
         let tag = value.parse().map_err(|error: berth_types::NameError| {
-            ApiError::new(Code::TagInvalid, error.to_string())
+            OciError::new(Code::TagInvalid, error.to_string())
         })?;
         if !tags.contains(&tag) {
             tags.push(tag);
@@ -123,10 +121,10 @@ fn extra_tags(call: &RepositoryCall<'_>, reference: &Reference) -> Result<Vec<Ta
 /// The whole body, as long as it is not longer than a manifest may be. Of one that is too long the
 /// rest is taken off the wire as well, within reason, unless the client `waits` to be told to send:
 /// one that is still sending when the connection closes never reads why.
-async fn read_limited(mut body: Body, waits: bool) -> Result<Bytes, ApiError> {
+async fn read_limited(mut body: Body, waits: bool) -> Result<Bytes, OciError> {
     let too_large = || {
         let words = format!("a manifest may have {MANIFEST_LIMIT} bytes");
-        ApiError::new(Code::ManifestTooLarge, words)
+        OciError::new(Code::ManifestTooLarge, words)
     };
     let announced = http_body::Body::size_hint(&body).lower();
     let announced = usize::try_from(announced).unwrap_or(usize::MAX);
@@ -137,7 +135,7 @@ async fn read_limited(mut body: Body, waits: bool) -> Result<Bytes, ApiError> {
     let mut received = 0usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            ApiError::new(Code::ManifestInvalid, format!("cannot read the manifest: {error}"))
+            OciError::new(Code::ManifestInvalid, format!("cannot read the manifest: {error}"))
         })?;
         let Ok(data) = frame.into_data() else { continue };
         received = received.saturating_add(data.len());

@@ -8,10 +8,10 @@ use berth_artifacts::Repository;
 use berth_types::{Digest, RepoName};
 use http::request::Parts;
 
-use crate::call::RepositoryCall;
+use crate::call::RepositoryRequest;
 use crate::convert::artifact_error;
-use crate::error::ApiError;
-use crate::route::Action;
+use crate::error::OciError;
+use crate::route::Permission;
 use crate::scope::{DISCOVERY, challenge_scope};
 
 /// Holders of a blob that are looked at together, and how often: a blob that thousands of
@@ -21,11 +21,11 @@ const ROUNDS: usize = 16;
 
 /// Makes the blob visible in `repository`; `false` when the client has to upload it.
 pub(crate) async fn try_mount(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     repository: &Repository,
     digest: &Digest,
     from: Option<&str>,
-) -> Result<bool, ApiError> {
+) -> Result<bool, OciError> {
     let Some(from) = from.filter(|from| !from.is_empty()) else {
         return discover(call, repository, digest).await;
     };
@@ -36,10 +36,10 @@ pub(crate) async fn try_mount(
 
 /// Mounts from whichever repository of the instance has the blob and is the caller's to read.
 async fn discover(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     repository: &Repository,
     digest: &Digest,
-) -> Result<bool, ApiError> {
+) -> Result<bool, OciError> {
     let may_discover = call.may_discover()?;
     let blobs = call.artifacts().blobs();
     let mut after = String::new();
@@ -66,11 +66,11 @@ async fn discover(
 }
 
 async fn mount_from(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     source: &str,
     target: &Repository,
     digest: &Digest,
-) -> Result<bool, ApiError> {
+) -> Result<bool, OciError> {
     let blobs = call.artifacts().blobs();
     blobs.mount(source, &target.repo_id, digest).await.map_err(artifact_error)
 }
@@ -94,7 +94,7 @@ pub(crate) fn source_scope(parts: &Parts) -> Option<String> {
     match from.filter(|from| !from.is_empty()) {
         None => Some(DISCOVERY.to_owned()),
         // The name is checked: it becomes part of a header.
-        Some(from) => from.parse().ok().map(|from| challenge_scope(&from, Action::Pull)),
+        Some(from) => from.parse().ok().map(|from| challenge_scope(&from, Permission::Pull)),
     }
 }
 

@@ -8,19 +8,22 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use crate::call::RepositoryCall;
+use crate::call::RepositoryRequest;
 use crate::convert::artifact_error;
-use crate::error::{ApiError, Code};
-use crate::route::Action;
+use crate::error::{Code, OciError};
+use crate::route::Permission;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 /// An index of every manifest whose subject is the digest; an empty one when there is none, known
 /// digest and known repository or not ("MUST NOT return a 404").
-pub(crate) async fn list(call: &RepositoryCall<'_>, digest: &Digest) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    call: &RepositoryRequest<'_>,
+    digest: &Digest,
+) -> Result<Response, OciError> {
     let query = Query::read(call)?;
-    let page = match call.repository(Action::Pull).await {
+    let page = match call.repository(Permission::Pull).await {
         Ok(repository) => {
             let filter = ReferrerFilter {
                 artifact_type: query.artifact_type.as_deref(),
@@ -59,7 +62,7 @@ struct Query {
 }
 
 impl Query {
-    fn read(call: &RepositoryCall<'_>) -> Result<Self, ApiError> {
+    fn read(call: &RepositoryRequest<'_>) -> Result<Self, OciError> {
         let mut query = call.query();
         // No media type has a space: it was a plus sign that a client did not encode.
         let artifact_type = query
@@ -69,13 +72,13 @@ impl Query {
         let limit = match query.remove("n") {
             Some(text) => Some(
                 text.parse()
-                    .map_err(|_| ApiError::new(Code::SizeInvalid, "`n` must be a number"))?,
+                    .map_err(|_| OciError::new(Code::SizeInvalid, "`n` must be a number"))?,
             ),
             None => None,
         };
         let last = match query.remove("last") {
             Some(text) => Some(text.parse().map_err(|error: berth_types::DigestError| {
-                ApiError::new(Code::DigestInvalid, error.to_string())
+                OciError::new(Code::DigestInvalid, error.to_string())
             })?),
             None => None,
         };

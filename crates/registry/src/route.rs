@@ -16,12 +16,12 @@ pub enum Route {
     /// `/v2/_catalog`: known, and not offered.
     Catalog,
     /// Everything that is about one repository.
-    Repository { name: RepoName, operation: Operation },
+    Repository { name: RepoName, endpoint: Endpoint },
 }
 
-/// An operation on one repository.
+/// An endpoint of the specification on one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
+pub enum Endpoint {
     HeadBlob(Digest),
     GetBlob(Digest),
     DeleteBlob(Digest),
@@ -40,13 +40,13 @@ pub enum Operation {
 
 /// What a caller must be allowed in a repository; the words of docker's token scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum Permission {
     Pull,
     Push,
     Delete,
 }
 
-impl Action {
+impl Permission {
     /// The word in a scope and in a token's access list.
     pub fn name(self) -> &'static str {
         match self {
@@ -67,27 +67,27 @@ impl Action {
     }
 }
 
-impl Operation {
+impl Endpoint {
     /// What the caller must be allowed.
-    pub fn action(&self) -> Action {
+    pub fn action(&self) -> Permission {
         match self {
             Self::HeadBlob(_)
             | Self::GetBlob(_)
             | Self::HeadManifest(_)
             | Self::GetManifest(_)
             | Self::ListTags
-            | Self::ListReferrers(_) => Action::Pull,
+            | Self::ListReferrers(_) => Permission::Pull,
             Self::StartUpload
             | Self::UploadStatus(_)
             | Self::AppendUpload(_)
             | Self::FinishUpload(_)
             | Self::CancelUpload(_)
-            | Self::PutManifest(_) => Action::Push,
-            Self::DeleteBlob(_) | Self::DeleteManifest(_) => Action::Delete,
+            | Self::PutManifest(_) => Permission::Push,
+            Self::DeleteBlob(_) | Self::DeleteManifest(_) => Permission::Delete,
         }
     }
 
-    /// The name of the operation in metrics and logs.
+    /// The name of the endpoint in metrics and logs.
     pub fn label(&self) -> &'static str {
         match self {
             Self::HeadBlob(_) => "head_blob",
@@ -143,31 +143,31 @@ pub fn parse_route(method: &Method, path: &str) -> Result<Route, RouteError> {
     if let Some(name) =
         rest.strip_suffix("/blobs/uploads/").or_else(|| rest.strip_suffix("/blobs/uploads"))
     {
-        let operation = match *method {
-            Method::POST => Operation::StartUpload,
+        let endpoint = match *method {
+            Method::POST => Endpoint::StartUpload,
             _ => return Err(RouteError::Method { allow: "POST" }),
         };
-        return repository(name, operation);
+        return repository(name, endpoint);
     }
     let (head, last) = rest.rsplit_once('/').ok_or(RouteError::NotFound)?;
     if let Some(name) = head.strip_suffix("/blobs/uploads") {
-        return repository(name, upload_operation(method, last)?);
+        return repository(name, upload_endpoint(method, last)?);
     }
     let (name, noun) = head.rsplit_once('/').ok_or(RouteError::NotFound)?;
-    let operation = match (noun, last) {
+    let endpoint = match (noun, last) {
         ("tags", "list") => match *method {
-            Method::GET | Method::HEAD => Operation::ListTags,
+            Method::GET | Method::HEAD => Endpoint::ListTags,
             _ => return Err(RouteError::Method { allow: "GET, HEAD" }),
         },
         ("manifests", reference) => manifest_operation(method, reference)?,
         ("blobs", digest) => blob_operation(method, digest)?,
         ("referrers", digest) => match *method {
-            Method::GET | Method::HEAD => Operation::ListReferrers(parse_digest(digest)?),
+            Method::GET | Method::HEAD => Endpoint::ListReferrers(parse_digest(digest)?),
             _ => return Err(RouteError::Method { allow: "GET, HEAD" }),
         },
         _ => return Err(RouteError::NotFound),
     };
-    repository(name, operation)
+    repository(name, endpoint)
 }
 
 fn only_get(method: &Method, route: Route) -> Result<Route, RouteError> {
@@ -177,23 +177,23 @@ fn only_get(method: &Method, route: Route) -> Result<Route, RouteError> {
     }
 }
 
-fn repository(name: &str, operation: Operation) -> Result<Route, RouteError> {
+fn repository(name: &str, endpoint: Endpoint) -> Result<Route, RouteError> {
     let name = name.parse().map_err(RouteError::Name)?;
-    Ok(Route::Repository { name, operation })
+    Ok(Route::Repository { name, endpoint })
 }
 
-fn upload_operation(method: &Method, id: &str) -> Result<Operation, RouteError> {
+fn upload_endpoint(method: &Method, id: &str) -> Result<Endpoint, RouteError> {
     let id = id.to_owned();
     match *method {
-        Method::GET | Method::HEAD => Ok(Operation::UploadStatus(id)),
-        Method::PATCH => Ok(Operation::AppendUpload(id)),
-        Method::PUT => Ok(Operation::FinishUpload(id)),
-        Method::DELETE => Ok(Operation::CancelUpload(id)),
+        Method::GET | Method::HEAD => Ok(Endpoint::UploadStatus(id)),
+        Method::PATCH => Ok(Endpoint::AppendUpload(id)),
+        Method::PUT => Ok(Endpoint::FinishUpload(id)),
+        Method::DELETE => Ok(Endpoint::CancelUpload(id)),
         _ => Err(RouteError::Method { allow: "GET, HEAD, PATCH, PUT, DELETE" }),
     }
 }
 
-fn manifest_operation(method: &Method, text: &str) -> Result<Operation, RouteError> {
+fn manifest_operation(method: &Method, text: &str) -> Result<Endpoint, RouteError> {
     let reference = || {
         if text.contains(':') {
             parse_digest(text).map(Reference::Digest)
@@ -202,19 +202,19 @@ fn manifest_operation(method: &Method, text: &str) -> Result<Operation, RouteErr
         }
     };
     match *method {
-        Method::HEAD => reference().map(Operation::HeadManifest),
-        Method::GET => reference().map(Operation::GetManifest),
-        Method::PUT => reference().map(Operation::PutManifest),
-        Method::DELETE => reference().map(Operation::DeleteManifest),
+        Method::HEAD => reference().map(Endpoint::HeadManifest),
+        Method::GET => reference().map(Endpoint::GetManifest),
+        Method::PUT => reference().map(Endpoint::PutManifest),
+        Method::DELETE => reference().map(Endpoint::DeleteManifest),
         _ => Err(RouteError::Method { allow: "GET, HEAD, PUT, DELETE" }),
     }
 }
 
-fn blob_operation(method: &Method, text: &str) -> Result<Operation, RouteError> {
+fn blob_operation(method: &Method, text: &str) -> Result<Endpoint, RouteError> {
     match *method {
-        Method::HEAD => parse_digest(text).map(Operation::HeadBlob),
-        Method::GET => parse_digest(text).map(Operation::GetBlob),
-        Method::DELETE => parse_digest(text).map(Operation::DeleteBlob),
+        Method::HEAD => parse_digest(text).map(Endpoint::HeadBlob),
+        Method::GET => parse_digest(text).map(Endpoint::GetBlob),
+        Method::DELETE => parse_digest(text).map(Endpoint::DeleteBlob),
         _ => Err(RouteError::Method { allow: "GET, HEAD, DELETE" }),
     }
 }
@@ -264,44 +264,44 @@ mod tests {
     fn the_endpoints_of_the_specification() {
         let digest: Digest = DIGEST.parse().expect("digest");
         let table = [
-            (Method::GET, format!("/v2/a/b/blobs/{DIGEST}"), Operation::GetBlob(digest.clone())),
-            (Method::HEAD, format!("/v2/a/b/blobs/{DIGEST}"), Operation::HeadBlob(digest.clone())),
+            (Method::GET, format!("/v2/a/b/blobs/{DIGEST}"), Endpoint::GetBlob(digest.clone())),
+            (Method::HEAD, format!("/v2/a/b/blobs/{DIGEST}"), Endpoint::HeadBlob(digest.clone())),
             (
                 Method::DELETE,
                 format!("/v2/a/b/blobs/{DIGEST}"),
-                Operation::DeleteBlob(digest.clone()),
+                Endpoint::DeleteBlob(digest.clone()),
             ),
-            (Method::POST, "/v2/a/b/blobs/uploads/".to_owned(), Operation::StartUpload),
-            (Method::POST, "/v2/a/b/blobs/uploads".to_owned(), Operation::StartUpload),
+            (Method::POST, "/v2/a/b/blobs/uploads/".to_owned(), Endpoint::StartUpload),
+            (Method::POST, "/v2/a/b/blobs/uploads".to_owned(), Endpoint::StartUpload),
             (
                 Method::PATCH,
                 "/v2/a/b/blobs/uploads/x1".to_owned(),
-                Operation::AppendUpload("x1".to_owned()),
+                Endpoint::AppendUpload("x1".to_owned()),
             ),
             (
                 Method::PUT,
                 "/v2/a/b/blobs/uploads/x1".to_owned(),
-                Operation::FinishUpload("x1".to_owned()),
+                Endpoint::FinishUpload("x1".to_owned()),
             ),
-            (Method::GET, "/v2/a/b/tags/list".to_owned(), Operation::ListTags),
+            (Method::GET, "/v2/a/b/tags/list".to_owned(), Endpoint::ListTags),
             (
                 Method::GET,
                 format!("/v2/a/b/referrers/{DIGEST}"),
-                Operation::ListReferrers(digest.clone()),
+                Endpoint::ListReferrers(digest.clone()),
             ),
             (
                 Method::GET,
                 format!("/v2/a/b/manifests/{}", DIGEST.replace(':', "%3A")),
-                Operation::GetManifest(Reference::Digest(digest)),
+                Endpoint::GetManifest(Reference::Digest(digest)),
             ),
             (
                 Method::PUT,
                 "/v2/a/b/manifests/v1".to_owned(),
-                Operation::PutManifest(Reference::Tag("v1".parse().expect("tag"))),
+                Endpoint::PutManifest(Reference::Tag("v1".parse().expect("tag"))),
             ),
         ];
-        for (method, path, operation) in table {
-            assert_eq!(route(&method, &path), Route::Repository { name: name("a/b"), operation });
+        for (method, path, endpoint) in table {
+            assert_eq!(route(&method, &path), Route::Repository { name: name("a/b"), endpoint });
         }
         assert_eq!(route(&Method::GET, "/v2/"), Route::Ping);
         assert_eq!(route(&Method::GET, "/v2"), Route::Ping);
@@ -313,7 +313,7 @@ mod tests {
         for text in ["tags/list", "a/blobs", "a/blobs/uploads", "a/manifests", "manifests/tags"] {
             assert_eq!(
                 route(&Method::GET, &format!("/v2/{text}/tags/list")),
-                Route::Repository { name: name(text), operation: Operation::ListTags }
+                Route::Repository { name: name(text), endpoint: Endpoint::ListTags }
             );
         }
     }
@@ -342,20 +342,20 @@ mod tests {
 
         #[test]
         fn every_name_comes_back(text in names(), noun in 0..3usize) {
-            let (suffix, operation) = match noun {
-                0 => ("tags/list".to_owned(), Operation::ListTags),
+            let (suffix, endpoint) = match noun {
+                0 => ("tags/list".to_owned(), Endpoint::ListTags),
                 1 => (
                     "blobs/uploads/0192".to_owned(),
-                    Operation::UploadStatus("0192".to_owned()),
+                    Endpoint::UploadStatus("0192".to_owned()),
                 ),
                 _ => (
                     format!("blobs/{DIGEST}"),
-                    Operation::GetBlob(DIGEST.parse().expect("digest")),
+                    Endpoint::GetBlob(DIGEST.parse().expect("digest")),
                 ),
             };
             prop_assert_eq!(
                 route(&Method::GET, &format!("/v2/{text}/{suffix}")),
-                Route::Repository { name: name(&text), operation }
+                Route::Repository { name: name(&text), endpoint }
             );
         }
 

@@ -2,7 +2,7 @@
 
 use berth_types::RepoName;
 
-use crate::route::Action;
+use crate::route::Permission;
 
 /// The right to have a mount's source found among all that the holder may read, without naming the
 /// repository: a token that was asked for a few repositories only must not reach further by it.
@@ -20,7 +20,7 @@ pub(crate) fn asks_discovery<'a>(texts: impl IntoIterator<Item = &'a str>) -> bo
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
     pub(crate) name: RepoName,
-    pub(crate) actions: Vec<Action>,
+    pub(crate) actions: Vec<Permission>,
 }
 
 impl Scope {
@@ -36,11 +36,11 @@ impl Scope {
         let name = name.parse().ok()?;
         let mut found = Vec::new();
         for action in actions.split(',').map(str::trim) {
-            let wanted: &[Action] = match action {
-                "*" => &[Action::Pull, Action::Push, Action::Delete],
-                "pull" => &[Action::Pull],
-                "push" => &[Action::Push],
-                "delete" => &[Action::Delete],
+            let wanted: &[Permission] = match action {
+                "*" => &[Permission::Pull, Permission::Push, Permission::Delete],
+                "pull" => &[Permission::Pull],
+                "push" => &[Permission::Push],
+                "delete" => &[Permission::Delete],
                 _ => &[],
             };
             for action in wanted {
@@ -73,11 +73,11 @@ impl Scope {
 }
 
 /// The scope that a challenge names for an action: a push also reads what is there.
-pub(crate) fn challenge_scope(name: &RepoName, action: Action) -> String {
+pub(crate) fn challenge_scope(name: &RepoName, action: Permission) -> String {
     let actions = match action {
-        Action::Pull => "pull",
-        Action::Push => "pull,push",
-        Action::Delete => "delete",
+        Permission::Pull => "pull",
+        Permission::Push => "pull,push",
+        Permission::Delete => "delete",
     };
     format!("repository:{name}:{actions}")
 }
@@ -90,9 +90,9 @@ mod tests {
     fn scopes() {
         let scope = Scope::parse("repository:a/b/c:pull,push").expect("scope");
         assert_eq!(scope.name.as_str(), "a/b/c");
-        assert_eq!(scope.actions, [Action::Pull, Action::Push]);
+        assert_eq!(scope.actions, [Permission::Pull, Permission::Push]);
         let all = Scope::parse("repository:a/b:*").expect("scope");
-        assert_eq!(all.actions, [Action::Pull, Action::Push, Action::Delete]);
+        assert_eq!(all.actions, [Permission::Pull, Permission::Push, Permission::Delete]);
         for nothing in ["", "registry:catalog:*", "repository:a:pull", "repository:a/b:fly", "x"] {
             assert_eq!(Scope::parse(nothing), None, "{nothing}");
         }
@@ -113,7 +113,7 @@ mod tests {
             "registry:catalog:*",
         ]);
         assert_eq!(scopes.len(), 2);
-        assert_eq!(scopes[0].actions, [Action::Pull, Action::Push]);
+        assert_eq!(scopes[0].actions, [Permission::Pull, Permission::Push]);
         assert_eq!(scopes[1].name.as_str(), "c/d");
     }
 }

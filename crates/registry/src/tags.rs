@@ -6,26 +6,26 @@ use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use crate::call::RepositoryCall;
+use crate::call::RepositoryRequest;
 use crate::convert::artifact_error;
-use crate::error::{ApiError, Code};
-use crate::route::Action;
+use crate::error::{Code, OciError};
+use crate::route::Permission;
 
 /// Tags in one answer, also for clients that ask for more; the rest follows by `Link`.
 const LIMIT: u64 = 10_000;
 
-pub(crate) async fn list(call: &RepositoryCall<'_>) -> Result<Response, ApiError> {
+pub(crate) async fn list(call: &RepositoryRequest<'_>) -> Result<Response, OciError> {
     let query = call.query();
     let limit = match query.get("n") {
         None => LIMIT,
         Some(text) if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            return Err(ApiError::new(Code::SizeInvalid, "`n` must be a number"));
+            return Err(OciError::new(Code::SizeInvalid, "`n` must be a number"));
         }
         // What no u64 holds is more than there is.
         Some(text) => text.parse::<u64>().unwrap_or(LIMIT).min(LIMIT),
     };
     let after = query.get("last").map(String::as_str).filter(|last| !last.is_empty());
-    let repository = call.repository(Action::Pull).await?;
+    let repository = call.repository(Permission::Pull).await?;
     // One more than asked for tells whether there is more.
     let wanted = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut tags = call

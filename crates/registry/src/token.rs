@@ -18,8 +18,8 @@ use serde_json::json;
 use crate::access::{Caller, Refused, address_of, authenticate};
 use crate::call::{find_repository, is_allowed, is_public};
 use crate::convert::artifact_error;
-use crate::error::{ApiError, Code};
-use crate::route::Action;
+use crate::error::{Code, OciError};
+use crate::route::Permission;
 use crate::scope::{DISCOVERY_ACTION, DISCOVERY_KIND, DISCOVERY_NAME, Scope, asks_discovery};
 use crate::{Origin, Registry, RouteLabel};
 
@@ -34,8 +34,8 @@ pub(crate) async fn post(State(registry): State<Arc<Registry>>, request: Request
     finish(by_form(&registry, request).await)
 }
 
-fn finish(answer: Result<Response, ApiError>) -> Response {
-    let mut response = answer.unwrap_or_else(ApiError::into_response);
+fn finish(answer: Result<Response, OciError>) -> Response {
+    let mut response = answer.unwrap_or_else(OciError::into_response);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.extensions_mut().insert(RouteLabel("token"));
     response
@@ -43,7 +43,7 @@ fn finish(answer: Result<Response, ApiError>) -> Response {
 
 type Parameters = Vec<(String, String)>;
 
-async fn by_query(registry: &Registry, request: &http::Request<()>) -> Result<Response, ApiError> {
+async fn by_query(registry: &Registry, request: &http::Request<()>) -> Result<Response, OciError> {
     let instance = instance_of(registry, request).await?;
     let service = registry.service_of(&instance);
     let query = request.uri().query().unwrap_or_default();
@@ -62,7 +62,7 @@ async fn by_query(registry: &Registry, request: &http::Request<()>) -> Result<Re
     issue(registry, &instance, credential, &parameters, None, request_id(request)).await
 }
 
-async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiError> {
+async fn by_form(registry: &Registry, request: Request) -> Result<Response, OciError> {
     let (parts, body) = request.into_parts();
     let request = http::Request::from_parts(parts, ());
     let instance = instance_of(registry, &request).await?;
@@ -72,7 +72,7 @@ async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiE
     storable(&parameters)?;
     let text = |name: &str| first(&parameters, name);
     let missing = |name: &str| {
-        ApiError::new(Code::Unauthorized, format!("the parameter `{name}` is missing"))
+        OciError::new(Code::Unauthorized, format!("the parameter `{name}` is missing"))
     };
     let (auth, instance_id) = (&registry.auth, &instance.instance_id);
     let (login, renewing) = match text("grant_type") {
@@ -86,7 +86,7 @@ async fn by_form(registry: &Registry, request: Request) -> Result<Response, ApiE
             (auth.refresh(token, instance_id, address).await, Some(token))
         }
         _ => {
-            return Err(ApiError::new(
+            return Err(OciError::new(
                 Code::Unsupported,
                 "grant_type must be password or refresh_token",
             ));
@@ -105,7 +105,7 @@ async fn issue(
     parameters: &Parameters,
     renewing: Option<&str>,
     request_id: String,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let ctx = Ctx::new(credential.identity.clone(), request_id);
     registry.auth.admit(&ctx.identity)?;
     let scopes = parameters.iter().filter(|(name, _)| name == "scope");
@@ -122,7 +122,7 @@ async fn issue(
     let issued = registry
         .auth
         .issue_token(&credential, &service, grants)
-        .map_err(|error| ApiError::internal(&error))?;
+        .map_err(|error| OciError::internal(&error))?;
     let mut body = json!({
         "token": issued.token,
         "access_token": issued.token,
@@ -158,7 +158,7 @@ async fn grant(
     ctx: &Ctx,
     instance: &Instance,
     scope: &Scope,
-) -> Result<Grant, ApiError> {
+) -> Result<Grant, OciError> {
     // Only the anonymous caller's rights hang on what the repository is.
     let public = match ctx.identity.principal {
         Principal::Anonymous => find_repository(registry, instance, &scope.name)
@@ -167,7 +167,7 @@ async fn grant(
         Principal::Root | Principal::System => false,
     };
     let allowed =
-        |action: &&Action| is_allowed(registry, ctx, instance, &scope.name, **action, public);
+        |action: &&Permission| is_allowed(registry, ctx, instance, &scope.name, **action, public);
     let actions = scope.actions.iter().filter(allowed);
     Ok(Grant {
         kind: "repository".to_owned(),
@@ -179,7 +179,7 @@ async fn grant(
 async fn instance_of(
     registry: &Registry,
     request: &http::Request<()>,
-) -> Result<Arc<Instance>, ApiError> {
+) -> Result<Arc<Instance>, OciError> {
     let origin = Origin::of(request);
     registry.artifacts.instances().by_host(origin.host_name()).await.map_err(artifact_error)
 }
@@ -189,13 +189,13 @@ fn request_id(request: &http::Request<()>) -> String {
     header.map_or_else(berth_types::id::request, str::to_owned)
 }
 
-fn refused(refused: Refused) -> ApiError {
+fn refused(refused: Refused) -> OciError {
     match refused {
-        Refused::Internal(error) => ApiError::authentication(&error),
-        Refused::Malformed => ApiError::new(Code::Unauthorized, "cannot read the credentials"),
-        Refused::Guessing(throttled) => ApiError::guessing(throttled),
+        Refused::Internal(error) => OciError::authentication(&error),
+        Refused::Malformed => OciError::new(Code::Unauthorized, "cannot read the credentials"),
+        Refused::Guessing(throttled) => OciError::guessing(throttled),
         Refused::Password | Refused::Token(_) => {
-            ApiError::new(Code::Unauthorized, "user name or password is not valid")
+            OciError::new(Code::Unauthorized, "user name or password is not valid")
         }
     }
 }
@@ -204,19 +204,19 @@ fn first<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
     parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-fn storable(parameters: &Parameters) -> Result<(), ApiError> {
+fn storable(parameters: &Parameters) -> Result<(), OciError> {
     let nul = |text: &str| text.contains('\0');
     match parameters.iter().find(|(name, value)| nul(name) || nul(value)) {
-        Some(_) => Err(ApiError::nul("a parameter")),
+        Some(_) => Err(OciError::nul("a parameter")),
         None => Ok(()),
     }
 }
 
-async fn read_form(body: Body) -> Result<Parameters, ApiError> {
+async fn read_form(body: Body) -> Result<Parameters, OciError> {
     let collected = Limited::new(body, FORM_LIMIT)
         .collect()
         .await
-        .map_err(|_| ApiError::new(Code::Unsupported, "the form cannot be read or is too long"))?;
+        .map_err(|_| OciError::new(Code::Unsupported, "the form cannot be read or is too long"))?;
     Ok(url::form_urlencoded::parse(&collected.to_bytes()).into_owned().collect())
 }
 

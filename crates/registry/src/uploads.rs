@@ -14,17 +14,17 @@ use http::{HeaderName, StatusCode};
 
 use crate::blobs::CONTENT_DIGEST;
 use crate::body::incoming;
-use crate::call::RepositoryCall;
+use crate::call::RepositoryRequest;
 use crate::convert::artifact_error;
-use crate::error::{ApiError, Code};
+use crate::error::{Code, OciError};
 use crate::mount::try_mount;
 use crate::range::{parse_content_range, received_range};
-use crate::route::Action;
+use crate::route::Permission;
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// `POST`: mounts a blob of another repository, takes a whole blob, or opens a session.
-pub(crate) async fn start(call: &RepositoryCall<'_>, body: Body) -> Result<Response, ApiError> {
+pub(crate) async fn start(call: &RepositoryRequest<'_>, body: Body) -> Result<Response, OciError> {
     let query = call.query();
     let mount = query.get("mount").map(|text| parse_digest(text)).transpose()?;
     let digest = query.get("digest").map(|text| parse_digest(text)).transpose()?;
@@ -53,10 +53,10 @@ pub(crate) async fn start(call: &RepositoryCall<'_>, body: Body) -> Result<Respo
 
 /// `PATCH`: appends a chunk, or streams the rest.
 pub(crate) async fn append(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     id: &str,
     body: Body,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let chunk = chunk(call)?;
     let upload = find(call, id).await?;
     check_length(call, upload.received(), &body)?;
@@ -69,14 +69,14 @@ pub(crate) async fn append(
 
 /// `PUT`: takes the last chunk, if there is one, and ends the upload.
 pub(crate) async fn finish(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     id: &str,
     body: Body,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let query = call.query();
     let digest = query
         .get("digest")
-        .ok_or_else(|| ApiError::new(Code::DigestInvalid, "the parameter `digest` is missing"))?;
+        .ok_or_else(|| OciError::new(Code::DigestInvalid, "the parameter `digest` is missing"))?;
     let digest = parse_digest(digest)?;
     let chunk = chunk(call)?;
     let upload = find(call, id).await?;
@@ -85,30 +85,30 @@ pub(crate) async fn finish(
 }
 
 /// `GET`: where the upload stands.
-pub(crate) async fn status(call: &RepositoryCall<'_>, id: &str) -> Result<Response, ApiError> {
+pub(crate) async fn status(call: &RepositoryRequest<'_>, id: &str) -> Result<Response, OciError> {
     let upload = find(call, id).await?;
     Ok(session(StatusCode::NO_CONTENT, &call.name, &upload))
 }
 
 /// `DELETE`: ends the upload without a blob.
-pub(crate) async fn cancel(call: &RepositoryCall<'_>, id: &str) -> Result<Response, ApiError> {
+pub(crate) async fn cancel(call: &RepositoryRequest<'_>, id: &str) -> Result<Response, OciError> {
     let upload = find(call, id).await?;
     call.artifacts().uploads().cancel(upload).await.map_err(artifact_error)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Refuses a body that announces more than a blob may have; what comes is counted as well.
-fn check_length(call: &RepositoryCall<'_>, received: u64, body: &Body) -> Result<(), ApiError> {
+fn check_length(call: &RepositoryRequest<'_>, received: u64, body: &Body) -> Result<(), OciError> {
     let announced = http_body::Body::size_hint(body).lower();
     let size = received.saturating_add(announced);
     call.artifacts().check_blob_size(size).map_err(artifact_error)
 }
 
 /// Which bytes of the blob the body says that it holds.
-fn chunk(call: &RepositoryCall<'_>) -> Result<Option<Range<u64>>, ApiError> {
+fn chunk(call: &RepositoryRequest<'_>) -> Result<Option<Range<u64>>, OciError> {
     let Some(header) = call.header(&CONTENT_RANGE) else { return Ok(None) };
     let range = parse_content_range(header).ok_or_else(|| {
-        ApiError::new(
+        OciError::new(
             Code::BlobUploadInvalid,
             format!("Content-Range `{header}` is not of the form first-last"),
         )
@@ -116,7 +116,7 @@ fn chunk(call: &RepositoryCall<'_>) -> Result<Option<Range<u64>>, ApiError> {
     let length: Option<u64> =
         call.header(&CONTENT_LENGTH).and_then(|text| text.trim().parse().ok());
     if length.is_some_and(|length| length != range.end - range.start) {
-        return Err(ApiError::new(
+        return Err(OciError::new(
             Code::SizeInvalid,
             "Content-Length differs from the length of Content-Range",
         ));
@@ -152,18 +152,18 @@ fn arriving(body: Body, chunk: Option<Range<u64>>) -> BoxStream<'static, std::io
         .boxed()
 }
 
-async fn find(call: &RepositoryCall<'_>, id: &str) -> Result<Upload, ApiError> {
-    let repository = call.repository(Action::Push).await?;
+async fn find(call: &RepositoryRequest<'_>, id: &str) -> Result<Upload, OciError> {
+    let repository = call.repository(Permission::Push).await?;
     call.artifacts().uploads().find(call.ctx(), &repository, id).await.map_err(artifact_error)
 }
 
 async fn complete(
-    call: &RepositoryCall<'_>,
+    call: &RepositoryRequest<'_>,
     upload: Upload,
     body: Body,
     chunk: Option<Range<u64>>,
     digest: &Digest,
-) -> Result<Response, ApiError> {
+) -> Result<Response, OciError> {
     let uploads = call.artifacts().uploads();
     let start = chunk.as_ref().map(|chunk| chunk.start);
     uploads
@@ -174,19 +174,19 @@ async fn complete(
 }
 
 /// The value of `digest-algorithm` (distribution-spec, "Pushing a blob in chunks").
-fn parse_algorithm(name: &str) -> Result<Algorithm, ApiError> {
+fn parse_algorithm(name: &str) -> Result<Algorithm, OciError> {
     [Algorithm::Sha256, Algorithm::Sha512]
         .into_iter()
         .find(|algorithm| algorithm.name() == name)
         .ok_or_else(|| {
             let words = format!("digest algorithm `{name}` is not supported; use sha256 or sha512");
-            ApiError::new(Code::DigestInvalid, words)
+            OciError::new(Code::DigestInvalid, words)
         })
 }
 
-fn parse_digest(text: &str) -> Result<Digest, ApiError> {
+fn parse_digest(text: &str) -> Result<Digest, OciError> {
     text.parse().map_err(|error: berth_types::DigestError| {
-        ApiError::new(Code::DigestInvalid, error.to_string())
+        OciError::new(Code::DigestInvalid, error.to_string())
     })
 }
 

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use berth_artifacts::{PushOptions, Repository};
+use berth_artifacts::{ManifestPush, PushOptions, Repository};
 use berth_metadata::tables::artifact_subscription_result::{self, Outcome};
 use berth_oci::ManifestView;
 use berth_oci::client::RegistryClient;
@@ -302,11 +302,13 @@ impl CopyRun {
             .push_in(
                 &mut session,
                 &self.ctx,
-                &self.repository,
-                &Reference::Tag(tag.clone()),
-                Some(media_type),
-                body,
-                &PushOptions::default(),
+                ManifestPush {
+                    repository: &self.repository,
+                    reference: &Reference::Tag(tag.clone()),
+                    content_type: Some(media_type),
+                    body,
+                    options: PushOptions::default(),
+                },
             )
             .await?;
         self.record_deliveries(&mut session).await?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use berth_artifacts::{ArtifactError, PushOptions, Pushed, Repository};
+use berth_artifacts::{ArtifactError, ManifestPush, PushOptions, Pushed, Repository};
 use berth_metadata::tables::{account, instance, setting};
 use berth_metadata::{Access, Db, DbOptions, args};
 use berth_storage::StorageConfig;
@@ -169,7 +169,9 @@ impl Place {
         let reference: Reference = reference.parse().expect("reference");
         let body = Bytes::from(body.to_owned());
         let manifests = self.artifacts.manifests();
-        manifests.push(&self.ctx, repository, &reference, content_type, body, options).await
+        let reference = &reference;
+        let push = ManifestPush { repository, reference, content_type, body, options };
+        manifests.push(&self.ctx, push).await
     }
 
     /// The bytes of a blob as the repository serves them.

@@ -1,14 +1,14 @@
 //! A push of a manifest: manifest, tags and what listeners make of it in one transaction.
 
+use std::sync::Arc;
+
 use berth_metadata::Session;
-use berth_metadata::tables::repository::Repository;
 use berth_metadata::tables::{manifest, repository, tag};
 use berth_tasks::TASKS_CHANNEL;
 use berth_types::{Ctx, Reference, Tag};
-use bytes::Bytes;
 
 use super::validate::{Parsed, measure, parse};
-use super::{Manifests, PushOptions, Pushed};
+use super::{ManifestPush, Manifests, Pushed};
 use crate::upload::on_its_own;
 use crate::{ArtifactError, TagPush};
 
@@ -22,24 +22,17 @@ impl Manifests<'_> {
     /// # Errors
     /// `ManifestInvalid`, `ManifestTooLarge`, `DigestInvalid`, `ManifestBlobUnknown`,
     /// `TagImmutable`, `RepositoryNotFound`, and what a listener fails with.
-    pub async fn push(
-        &self,
-        ctx: &Ctx,
-        repository: &Repository,
-        reference: &Reference,
-        content_type: Option<&str>,
-        body: Bytes,
-        options: PushOptions,
-    ) -> Result<Pushed, ArtifactError> {
+    pub async fn push(&self, ctx: &Ctx, push: ManifestPush<'_>) -> Result<Pushed, ArtifactError> {
+        let ManifestPush { repository, reference, content_type, body, options } = push;
         let parsed = parse(reference, content_type, &body).await?;
         let (artifacts, ctx) = (self.0.clone(), ctx.clone());
         let (repository, reference) = (repository.clone(), reference.clone());
         on_its_own(async move {
             let manifests = artifacts.manifests();
             let mut session = artifacts.db.begin().await?;
-            let pushed = manifests
-                .store(&mut session, &ctx, &repository, &reference, parsed, body, &options)
-                .await?;
+            let (repository, reference) = (&repository, &reference);
+            let push = ManifestPush { repository, reference, content_type: None, body, options };
+            let pushed = manifests.store(&mut session, &ctx, push, parsed).await?;
             session.commit().await?;
             artifacts.db.notify(TASKS_CHANNEL);
             Ok(pushed)
@@ -52,33 +45,26 @@ impl Manifests<'_> {
     ///
     /// # Errors
     /// Those of [`Manifests::push`].
-    #[expect(clippy::too_many_arguments, reason = "a push with its transaction")]
     pub async fn push_in(
         &self,
         session: &mut Session,
         ctx: &Ctx,
-        repository: &Repository,
-        reference: &Reference,
-        content_type: Option<&str>,
-        body: Bytes,
-        options: &PushOptions,
+        push: ManifestPush<'_>,
     ) -> Result<Pushed, ArtifactError> {
-        let parsed = parse(reference, content_type, &body).await?;
-        self.store(session, ctx, repository, reference, parsed, body, options).await
+        let parsed = parse(push.reference, push.content_type, &push.body).await?;
+        self.store(session, ctx, push, parsed).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a push with its transaction")]
     async fn store(
         &self,
         session: &mut Session,
         ctx: &Ctx,
-        repository: &Repository,
-        reference: &Reference,
+        push: ManifestPush<'_>,
         parsed: Parsed,
-        body: Bytes,
-        options: &PushOptions,
     ) -> Result<Pushed, ArtifactError> {
+        let ManifestPush { repository, reference, body, options, .. } = push;
         let Parsed { digest, view, references } = parsed;
+        let view = Arc::new(view);
         let repo_id = repository.repo_id.as_str();
         // Blobs cannot leave the repository and tags cannot move while this is held.
         let repository = repository::lock(session, repo_id).await?.ok_or_else(|| {
@@ -113,7 +99,18 @@ impl Manifests<'_> {
             }
         }
         for tag in tags {
-            self.point(session, &repository, tag, &row, options).await?;
+            let push = TagPush {
+                instance_id: repository.instance_id.clone(),
+                repository: repository.clone(),
+                tag: tag.clone(),
+                digest: digest.clone(),
+                view: Arc::clone(&view),
+                content: body.clone(),
+                derived_from: options.derived_from.clone(),
+                image_size,
+                layer_count,
+            };
+            self.point(session, &push, options.override_immutable).await?;
         }
         let request = &ctx.request_id;
         tracing::info!(request, repo_id, %digest, %reference, "manifest pushed");
@@ -153,35 +150,23 @@ impl Manifests<'_> {
     async fn point(
         &self,
         session: &mut Session,
-        repository: &Repository,
-        name: &Tag,
-        row: &manifest::Manifest,
-        options: &PushOptions,
+        push: &TagPush,
+        override_immutable: bool,
     ) -> Result<(), ArtifactError> {
+        let TagPush { repository, tag: name, digest, .. } = push;
         let repo_id = &repository.repo_id;
         let fixed = repository.tag_immutability && name.as_str() != ALWAYS_MOVABLE;
-        if fixed && !options.override_immutable {
+        if fixed && !override_immutable {
             let current = tag::find(session, repo_id, name).await?;
-            if current.is_some_and(|current| current.digest != row.digest) {
+            if current.is_some_and(|current| current.digest != *digest) {
                 return Err(ArtifactError::TagImmutable(name.to_string()));
             }
         }
-        let derived_from = options.derived_from.as_ref();
-        let source = derived_from.map(Tag::as_str);
+        let source = push.derived_from.as_ref().map(Tag::as_str);
         let (now, review_after) = (self.0.now(), self.0.untagged_review_time(repository));
-        tag::upsert(session, repo_id, name, &row.digest, source, now, review_after).await?;
-        let push = TagPush {
-            instance_id: repository.instance_id.clone(),
-            repository: repository.clone(),
-            tag: name.clone(),
-            digest: row.digest.clone(),
-            media_type: row.media_type.clone(),
-            derived_from: derived_from.cloned(),
-            image_size: row.image_size,
-            layer_count: row.layer_count,
-        };
+        tag::upsert(session, repo_id, name, digest, source, now, review_after).await?;
         for listener in &self.0.listeners {
-            listener.tag_pushed(session, &push).await?;
+            listener.tag_pushed(session, push).await?;
         }
         Ok(())
     }

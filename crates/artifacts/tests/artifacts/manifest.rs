@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use berth_artifacts::{
-    ArtifactErrorKind, PushOptions, ReferrerFilter, ReferrerPage, Repository, RepositoryChanges,
-    is_derived_tag,
+    ArtifactErrorKind, ManifestPush, PushOptions, ReferrerFilter, ReferrerPage, Repository,
+    RepositoryChanges, is_derived_tag,
 };
 use berth_metadata::Page;
 use berth_oci::media_type;
@@ -217,7 +217,9 @@ async fn listeners_share_the_transaction(place: Place) {
         let (reference, body) = (tag.parse().expect("tag"), Bytes::from(body.clone()));
         async move {
             let manifests = artifacts.manifests();
-            manifests.push(&ctx, &repository, &reference, None, body, options).await
+            let (repository, reference) = (&repository, &reference);
+            let push = ManifestPush { repository, reference, content_type: None, body, options };
+            manifests.push(&ctx, push).await
         }
     };
     *listener.refuses.lock().expect("lock") = Some("the queue is full".to_owned());
@@ -259,16 +261,15 @@ async fn a_push_within_a_transaction_of_the_caller(place: Place) {
         let mut session = place.artifacts.db.begin().await.expect("begin");
         let body = Bytes::from(body.clone());
         let options = PushOptions::default();
-        manifests
-            .push_in(&mut session, &place.ctx, &repository, &reference, None, body, &options)
-            .await
-            .expect("push");
+        let (repository, reference) = (&repository, &reference);
+        let push = ManifestPush { repository, reference, content_type: None, body, options };
+        manifests.push_in(&mut session, &place.ctx, push).await.expect("push");
         if commits {
             session.commit().await.expect("commit");
         } else {
             drop(session);
         }
-        assert_eq!(manifests.get(&repository.repo_id, &reference).await.is_ok(), commits);
+        assert_eq!(manifests.get(&repository.repo_id, reference).await.is_ok(), commits);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use berth_control::{CODES, Field, Kind, Operation, Origin, Stage, find, operations};
+use berth_control::{CODES, CodeSource, Field, Kind, Operation, Stage, find, operations};
 use serde_json::{Map, Value};
 
 /// The fields that every answer has; dispatch writes them.
@@ -143,7 +143,7 @@ fn extensions_are_documented() {
     let text = fs::read_to_string(path).expect("the list of extensions");
     let mut wanted: Vec<String> = CODES
         .iter()
-        .filter(|code| code.origin == Origin::Berth)
+        .filter(|code| code.source == CodeSource::Berth)
         .map(|code| code.name.to_owned())
         .collect();
     for operation in operations() {

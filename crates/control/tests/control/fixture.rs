@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use berth_artifacts::{Artifacts, PushOptions};
+use berth_artifacts::{Artifacts, ManifestPush, PushOptions};
 use berth_auth::bootstrap::bootstrap;
 use berth_auth::encoding::strict_encode;
 use berth_auth::signature::acs3::{Outgoing, sign};
@@ -208,11 +208,13 @@ impl Fixture {
             .manifests()
             .push(
                 &ctx,
-                &repository,
-                &reference,
-                Some("application/vnd.oci.image.manifest.v1+json"),
-                Bytes::from(manifest.to_string()),
-                PushOptions::default(),
+                ManifestPush {
+                    repository: &repository,
+                    reference: &reference,
+                    content_type: Some("application/vnd.oci.image.manifest.v1+json"),
+                    body: Bytes::from(manifest.to_string()),
+                    options: PushOptions::default(),
+                },
             )
             .await
             .expect("pushed");

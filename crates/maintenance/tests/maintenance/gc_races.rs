@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use berth_artifacts::{ArtifactErrorKind, Promise, PushOptions, RepositoryChanges};
+use berth_artifacts::{ArtifactErrorKind, ManifestPush, Promise, PushOptions, RepositoryChanges};
 use berth_oci::media_type;
 use berth_types::{Ctx, Digest};
 use bytes::Bytes;
@@ -143,7 +143,9 @@ async fn push(
     let reference = reference.parse().expect("reference");
     let body = Bytes::from(body.to_owned());
     let options = PushOptions::default();
-    artifacts.manifests().push(&ctx(), repository, &reference, None, body, options).await
+    let reference = &reference;
+    let push = ManifestPush { repository, reference, content_type: None, body, options };
+    artifacts.manifests().push(&ctx(), push).await
 }
 
 async fn forgets_untagged(artifacts: &House, repository: &berth_artifacts::Repository) {

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse as _, Response};
 use berth_auth::Throttled;
-use berth_registry::{ApiError, Code};
+use berth_registry::{Code, OciError};
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode, Version};
 
@@ -86,7 +86,7 @@ impl Refusal {
             Self::HeaderSize => (Code::Unsupported, "the header of the request is too large"),
             Self::UriLength => (Code::Unsupported, "the address of the request is too long"),
         };
-        ApiError::new(code, message).with_status(self.status()).into_response()
+        OciError::new(code, message).with_status(self.status()).into_response()
     }
 
     fn control(self, request_id: &str, host: &str) -> Response {

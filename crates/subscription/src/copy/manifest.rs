@@ -1,6 +1,6 @@
 //! Manifests: read from here or from the source, and brought with everything that they name.
 
-use berth_artifacts::{ArtifactErrorKind, PushOptions};
+use berth_artifacts::{ArtifactErrorKind, ManifestPush, PushOptions};
 use berth_oci::{Descriptor, ManifestView};
 use berth_types::{Digest, Reference, Tag};
 use bytes::Bytes;
@@ -122,10 +122,14 @@ impl CopyRun {
     ) -> Result<(), CopyFailure> {
         self.task.check()?;
         let manifests = self.subscription.artifacts().manifests();
-        let options = PushOptions::default();
-        manifests
-            .push(&self.ctx, &self.repository, reference, Some(media_type), body, options)
-            .await?;
+        let push = ManifestPush {
+            repository: &self.repository,
+            reference,
+            content_type: Some(media_type),
+            body,
+            options: PushOptions::default(),
+        };
+        manifests.push(&self.ctx, push).await?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use berth_artifacts::PushOptions;
+use berth_artifacts::{ManifestPush, PushOptions};
 use berth_metadata::Session;
 use berth_oci::Descriptor;
 use berth_oci::client::{ClientError, ClientErrorKind};
@@ -179,8 +179,8 @@ impl CopyRun {
         if present.is_some() && !self.rule.override_tags {
             return Ok(false);
         }
-        // Where the tags were not listed most images have none: a HEAD is the least to ask.
-        if present.is_some() || self.listing.is_none() {
+        // What is not here is not compared: one GET brings it, or says that there is none.
+        if present.is_some() {
             let reference = Reference::Tag(tag.clone());
             match self.client.head_manifest(&self.source_repository, &reference).await {
                 Ok(head) if head.digest.is_some() && head.digest == present => return Ok(false),
@@ -209,11 +209,13 @@ impl CopyRun {
             .push_in(
                 &mut session,
                 &self.ctx,
-                &self.repository,
-                &reference,
-                Some(&media_type),
-                source.body,
-                &PushOptions::default(),
+                ManifestPush {
+                    repository: &self.repository,
+                    reference: &reference,
+                    content_type: Some(&media_type),
+                    body: source.body,
+                    options: PushOptions::default(),
+                },
             )
             .await?;
         session.commit().await?;
