@@ -65,7 +65,7 @@ impl Load {
                 source: ("library", "app"),
                 tag_regexp: "v[0-9]+",
                 tag_count: "10",
-                platforms: &[],
+                platforms: &["*/*"],
             },
         );
         let instance = server.credentials().instance_id.clone();
