@@ -7,28 +7,30 @@
 
 mod bodies;
 mod documents;
+mod furnish;
 mod house;
 mod place;
 
 pub use bodies::{broken, chunks};
 pub use documents::{image, image_with, index};
+pub use furnish::{Furnish, over};
 pub use house::House;
 pub use place::{INSTANCE, Place};
 
-/// Runs each test function, which takes a [`Place`], on both engines.
+/// Runs each test function, which takes whatever is made of a [`Place`], on both engines.
 #[macro_export]
 macro_rules! on_both_engines {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name($crate::Place::sqlite().await.into()).await;
+                $crate::over($crate::Place::sqlite().await, super::$name).await;
             })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name($crate::Place::postgres().await.into()).await;
+                $crate::over($crate::Place::postgres().await, super::$name).await;
             })*
         }
     };
@@ -43,13 +45,13 @@ macro_rules! on_every_store {
         mod sqlite_and_bucket {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name($crate::Place::sqlite_and_bucket().await.into()).await;
+                $crate::over($crate::Place::sqlite_and_bucket().await, super::$name).await;
             })*
         }
         mod postgres_and_bucket {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name($crate::Place::postgres_and_bucket().await.into()).await;
+                $crate::over($crate::Place::postgres_and_bucket().await, super::$name).await;
             })*
         }
     };

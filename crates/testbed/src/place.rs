@@ -98,6 +98,11 @@ impl Place {
         self
     }
 
+    /// The database's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// What a restarted process sees.
     pub async fn restarted(&self) -> House {
         open(&self.url, &self.folder, self.bucket.as_ref()).await

@@ -2,7 +2,9 @@
 
 use berth_types::Digest;
 
-use crate::support::{INSTANCE, Place, Upstream, on_both_engines};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target, Upstream};
 
 on_both_engines!(
     the_newest_tags_arrive_with_their_digests,
@@ -18,7 +20,7 @@ fn layer(name: &str) -> Vec<u8> {
     name.repeat(50_000).into_bytes()
 }
 
-async fn the_newest_tags_arrive_with_their_digests(place: Place) {
+async fn the_newest_tags_arrive_with_their_digests(place: Target) {
     let upstream = Upstream::start().await;
     let mut digests = Vec::new();
     for day in 1..=11 {
@@ -73,7 +75,7 @@ async fn the_newest_tags_arrive_with_their_digests(place: Place) {
     assert_eq!(pulled.as_str(), moved);
 }
 
-async fn a_broken_tag_fails_alone(place: Place) {
+async fn a_broken_tag_fails_alone(place: Target) {
     let upstream = Upstream::start().await;
     for tag in ["v1.0.0", "v2.0.0", "v3.0.0"] {
         upstream.image(tag, "2024-01-01T00:00:00Z", &[layer("base"), layer(tag)]).await;
@@ -100,7 +102,7 @@ async fn a_broken_tag_fails_alone(place: Place) {
     assert_eq!(place.pulled(&place.target, "v2.0.0").await, None);
 }
 
-async fn a_platform_filter_chooses_among_several(place: Place) {
+async fn a_platform_filter_chooses_among_several(place: Target) {
     let upstream = Upstream::start().await;
     let whole = upstream.index("multi", &["linux/amd64", "linux/arm64", "windows/amd64"]).await;
     upstream.image("single", "2024-01-01T00:00:00Z", &[layer("single")]).await;
@@ -124,7 +126,7 @@ async fn a_platform_filter_chooses_among_several(place: Place) {
     assert!(ended.said().1.contains("no image for linux/s390x in the index"), "{ended:?}");
 }
 
-async fn existing_tags_are_kept_unless_override(place: Place) {
+async fn existing_tags_are_kept_unless_override(place: Target) {
     let upstream = Upstream::start().await;
     upstream.image("v1", "2024-01-01T00:00:00Z", &[layer("old")]).await;
     let subscription = place.subscription(LOOPBACK);
@@ -143,7 +145,7 @@ async fn existing_tags_are_kept_unless_override(place: Place) {
     assert!(place.pulled(&place.target, "v2").await.is_some());
 }
 
-async fn blobs_that_are_here_are_not_downloaded(place: Place) {
+async fn blobs_that_are_here_are_not_downloaded(place: Target) {
     let upstream = Upstream::start().await;
     upstream.image("v1", "2024-01-01T00:00:00Z", &[layer("a"), layer("b"), layer("a")]).await;
     let subscription = place.subscription(LOOPBACK);

@@ -11,7 +11,9 @@ use berth_oci::media_type;
 use berth_tasks::TaskStatus;
 use berth_types::Digest;
 
-use crate::support::{INSTANCE, Place, Upstream, on_both_engines, rule_from};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target, Upstream, rule_from};
 
 on_both_engines!(
     addresses_that_are_not_allowed_end_the_run,
@@ -26,7 +28,7 @@ on_both_engines!(
 
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 
-async fn addresses_that_are_not_allowed_end_the_run(place: Place) {
+async fn addresses_that_are_not_allowed_end_the_run(place: Target) {
     let upstream = Upstream::start().await;
     upstream.image("v1", "2024-01-01T00:00:00Z", &[b"layer".to_vec()]).await;
     let subscription = place.subscription(&["10.0.0.0/8"]);
@@ -43,7 +45,7 @@ async fn addresses_that_are_not_allowed_end_the_run(place: Place) {
     }
 }
 
-async fn an_upstream_that_is_down_is_tried_again(place: Place) {
+async fn an_upstream_that_is_down_is_tried_again(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
     let port = berth_testkit::process::free_port();
@@ -56,7 +58,7 @@ async fn an_upstream_that_is_down_is_tried_again(place: Place) {
     assert!(ended.logged("attempt 1 of 3") && ended.logged("attempt 2 of 3"), "{ended:?}");
 }
 
-async fn a_missing_repository_at_the_source_is_final(place: Place) {
+async fn a_missing_repository_at_the_source_is_final(place: Target) {
     let upstream = Upstream::start().await;
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
@@ -68,7 +70,7 @@ async fn a_missing_repository_at_the_source_is_final(place: Place) {
     assert!(!ended.logged("attempt 1 of"), "{ended:?}");
 }
 
-async fn a_dead_workers_run_is_taken_up(place: Place) {
+async fn a_dead_workers_run_is_taken_up(place: Target) {
     let upstream = Upstream::start().await;
     let noise = |seed: u32| -> Vec<u8> {
         (0..400_000_u32).flat_map(|word| word.wrapping_mul(seed).to_le_bytes()).collect()
@@ -158,7 +160,7 @@ pub(crate) fn answer(asked: &str) -> Response {
     StatusCode::NOT_FOUND.into_response()
 }
 
-async fn a_fault_of_one_tag_is_tried_again_and_nothing_is_asked_twice(place: Place) {
+async fn a_fault_of_one_tag_is_tried_again_and_nothing_is_asked_twice(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
     // Two requests per attempt fail; the second attempt's second request is served.
@@ -185,7 +187,7 @@ async fn a_fault_of_one_tag_is_tried_again_and_nothing_is_asked_twice(place: Pla
     assert_eq!(asked, [vec![list], heads.to_vec()].concat());
 }
 
-async fn a_fault_that_stays_is_told_in_the_end(place: Place) {
+async fn a_fault_that_stays_is_told_in_the_end(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
     let (domain, _) = flaky(usize::MAX).await;
@@ -207,7 +209,7 @@ async fn silent() -> (tokio::net::TcpListener, String) {
     (listener, domain)
 }
 
-async fn a_running_task_is_cancelled_within_a_second(place: Place) {
+async fn a_running_task_is_cancelled_within_a_second(place: Target) {
     let (_listener, domain) = silent().await;
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
@@ -233,7 +235,7 @@ async fn a_running_task_is_cancelled_within_a_second(place: Place) {
     assert!(again.is_err_and(|error| error.to_string().contains("already ended")));
 }
 
-async fn a_waiting_task_is_cancelled_at_once(place: Place) {
+async fn a_waiting_task_is_cancelled_at_once(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let rule = rule_from("http://127.0.0.1:9", ".*", 1);
     let rule = subscription.create_rule(&place.ctx, INSTANCE, rule).await.expect("rule");

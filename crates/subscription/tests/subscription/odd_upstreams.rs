@@ -11,7 +11,9 @@ use axum::response::{IntoResponse as _, Response};
 use berth_types::Digest;
 
 use crate::faults::answer;
-use crate::support::{INSTANCE, Place, on_both_engines, rule_from};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target, rule_from};
 
 on_both_engines!(
     a_blob_that_comes_damaged_is_fetched_once_more,
@@ -47,7 +49,7 @@ where
     (domain, log)
 }
 
-async fn a_blob_that_comes_damaged_is_fetched_once_more(place: Place) {
+async fn a_blob_that_comes_damaged_is_fetched_once_more(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
     let layer = Digest::sha256(b"layer of v2");
@@ -65,7 +67,7 @@ async fn a_blob_that_comes_damaged_is_fetched_once_more(place: Place) {
     assert_eq!(asked.iter().filter(|one| one.ends_with(layer.as_str())).count(), 2);
 }
 
-async fn a_head_that_is_refused_or_names_another_digest_is_no_obstacle(place: Place) {
+async fn a_head_that_is_refused_or_names_another_digest_is_no_obstacle(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
     for status in [400, 404, 501, 200] {
@@ -89,7 +91,7 @@ async fn a_head_that_is_refused_or_names_another_digest_is_no_obstacle(place: Pl
     }
 }
 
-async fn a_list_without_an_end_ends_the_run_with_the_reason(place: Place) {
+async fn a_list_without_an_end_ends_the_run_with_the_reason(place: Target) {
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
     let (domain, log) = bent(|asked, _| {
@@ -109,7 +111,7 @@ async fn a_list_without_an_end_ends_the_run_with_the_reason(place: Place) {
     assert_eq!(log.lock().expect("log").len(), 3);
 }
 
-async fn a_blob_that_trickles_ends_the_attempt(place: Place) {
+async fn a_blob_that_trickles_ends_the_attempt(place: Target) {
     let subscription = place.subscription_where(LOOPBACK, |config| {
         config.max_attempts = 1;
         config.bounds.rate_window = Duration::from_millis(300);

@@ -5,7 +5,9 @@ use berth_subscription::RuleChanges;
 use berth_types::{Digest, Reference};
 
 use crate::odd::{Odd, attesting, on};
-use crate::support::{INSTANCE, Place, on_both_engines};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target};
 
 on_both_engines!(
     a_platform_filter_keeps_the_index_byte_for_byte,
@@ -34,7 +36,7 @@ fn two_platforms(upstream: &Odd) -> [Digest; 5] {
     [amd64, arm64, proof_amd64, proof_arm64, index]
 }
 
-async fn has(place: &Place, digests: &[Digest]) -> Vec<bool> {
+async fn has(place: &Target, digests: &[Digest]) -> Vec<bool> {
     let mut has = Vec::new();
     for digest in digests {
         let manifests = place.artifacts.manifests();
@@ -43,7 +45,7 @@ async fn has(place: &Place, digests: &[Digest]) -> Vec<bool> {
     has
 }
 
-async fn a_platform_filter_keeps_the_index_byte_for_byte(place: Place) {
+async fn a_platform_filter_keeps_the_index_byte_for_byte(place: Target) {
     let upstream = Odd::start().await;
     let digests = two_platforms(&upstream);
     let subscription = place.subscription(LOOPBACK);
@@ -65,7 +67,7 @@ async fn a_platform_filter_keeps_the_index_byte_for_byte(place: Place) {
     assert!(!asked.iter().any(|one| one.starts_with("HEAD")), "{asked:?}");
 }
 
-async fn an_unchanged_tag_costs_one_head_also_with_a_filter(place: Place) {
+async fn an_unchanged_tag_costs_one_head_also_with_a_filter(place: Target) {
     let upstream = Odd::start().await;
     two_platforms(&upstream);
     let subscription = place.subscription(LOOPBACK);
@@ -81,7 +83,7 @@ async fn an_unchanged_tag_costs_one_head_also_with_a_filter(place: Place) {
     assert_eq!(upstream.asked(), ["GET tags/list", "HEAD manifests/v1"]);
 }
 
-async fn a_rule_that_grew_copies_what_is_missing_of_an_unchanged_tag(place: Place) {
+async fn a_rule_that_grew_copies_what_is_missing_of_an_unchanged_tag(place: Target) {
     let upstream = Odd::start().await;
     let digests = two_platforms(&upstream);
     let subscription = place.subscription(LOOPBACK);
@@ -105,7 +107,7 @@ async fn a_rule_that_grew_copies_what_is_missing_of_an_unchanged_tag(place: Plac
     assert_eq!(place.pulled(&place.target, "v1").await.as_ref(), digests.last());
 }
 
-async fn a_filter_descends_and_takes_along_what_is_no_image(place: Place) {
+async fn a_filter_descends_and_takes_along_what_is_no_image(place: Target) {
     let upstream = Odd::start().await;
     let (amd64, of_amd64) = upstream.image("linux/amd64", b"for amd64");
     let (arm64, of_arm64) = upstream.image("linux/arm64", b"for arm64");
@@ -157,7 +159,7 @@ async fn a_filter_descends_and_takes_along_what_is_no_image(place: Place) {
     assert!(asked.len() <= 3 && asked.contains(&"HEAD manifests/v1".to_owned()), "{asked:?}");
 }
 
-async fn rewriting_an_index_is_asked_for(place: Place) {
+async fn rewriting_an_index_is_asked_for(place: Target) {
     let upstream = Odd::start().await;
     let digests = two_platforms(&upstream);
     let subscription = place.subscription(LOOPBACK);

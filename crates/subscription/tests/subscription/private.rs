@@ -8,7 +8,9 @@ use bytes::Bytes;
 use futures::stream;
 
 use crate::odd::Odd;
-use crate::support::{INSTANCE, Place, on_both_engines};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target};
 
 on_both_engines!(
     a_private_blob_is_not_shown_to_an_upstream_that_names_its_digest,
@@ -20,7 +22,7 @@ on_both_engines!(
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 const OTHER: &str = "cri-bbbbbbbbbbbbbbbb";
 
-async fn a_private_blob_is_not_shown_to_an_upstream_that_names_its_digest(place: Place) {
+async fn a_private_blob_is_not_shown_to_an_upstream_that_names_its_digest(place: Target) {
     let secret = b"the keys to everything".to_vec();
     let digest = Digest::sha256(&secret);
     let private = place.repository("private").await;
@@ -61,7 +63,7 @@ fn blobs_asked(upstream: &Odd) -> (usize, usize) {
     (count("HEAD blobs/"), count("GET blobs/"))
 }
 
-async fn what_a_registry_delivered_is_linked_when_it_has_it_still(place: Place) {
+async fn what_a_registry_delivered_is_linked_when_it_has_it_still(place: Target) {
     let upstream = Odd::start().await;
     let (image, _) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);
@@ -92,7 +94,7 @@ async fn what_a_registry_delivered_is_linked_when_it_has_it_still(place: Place) 
     assert_eq!(third.said().0, "FAILED", "{third:?}");
 }
 
-async fn another_registry_delivers_for_itself(place: Place) {
+async fn another_registry_delivers_for_itself(place: Target) {
     let (first, second) = (Odd::start().await, Odd::start().await);
     let subscription = place.subscription(LOOPBACK);
     let _worker = place.worker(&subscription);
@@ -109,7 +111,7 @@ async fn another_registry_delivers_for_itself(place: Place) {
     }
 }
 
-async fn another_instance_is_delivered_to_for_itself(place: Place) {
+async fn another_instance_is_delivered_to_for_itself(place: Target) {
     let upstream = Odd::start().await;
     let (image, _) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::odd::Odd;
-use crate::support::{INSTANCE, Place, on_both_engines};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target};
 
 on_both_engines!(
     a_run_waits_for_a_source_that_limits_requests_and_spends_no_attempts,
@@ -13,7 +15,7 @@ on_both_engines!(
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 
 /// The tests' client waits for a second at most by itself; two are the task's.
-async fn a_run_waits_for_a_source_that_limits_requests_and_spends_no_attempts(place: Place) {
+async fn a_run_waits_for_a_source_that_limits_requests_and_spends_no_attempts(place: Target) {
     let upstream = Odd::start().await;
     for tag in ["v1", "v2", "v3", "v4", "v5", "v6"] {
         let (image, _) = upstream.image("linux/amd64", tag.as_bytes());
@@ -46,7 +48,7 @@ async fn a_run_waits_for_a_source_that_limits_requests_and_spends_no_attempts(pl
     assert!(ended.logged("limits the rate of requests"), "{ended:?}");
 }
 
-async fn a_limited_list_of_tags_puts_the_whole_run_off(place: Place) {
+async fn a_limited_list_of_tags_puts_the_whole_run_off(place: Target) {
     let upstream = Odd::start().await;
     let (image, _) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);

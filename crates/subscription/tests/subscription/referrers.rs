@@ -4,7 +4,9 @@ use berth_artifacts::ReferrerFilter;
 use berth_types::{Digest, Reference};
 
 use crate::odd::Odd;
-use crate::support::{INSTANCE, Place, on_both_engines};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target};
 
 on_both_engines!(
     signatures_of_the_referrers_api_come_along,
@@ -16,12 +18,12 @@ on_both_engines!(
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 const SIGNATURE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-async fn has(place: &Place, digest: &Digest) -> bool {
+async fn has(place: &Target, digest: &Digest) -> bool {
     let manifests = place.artifacts.manifests();
     manifests.exists(&place.target.repo_id, digest).await.expect("exists")
 }
 
-async fn signatures_of_the_referrers_api_come_along(place: Place) {
+async fn signatures_of_the_referrers_api_come_along(place: Target) {
     let upstream = Odd::start().await;
     let (image, of_image) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);
@@ -62,7 +64,7 @@ async fn signatures_of_the_referrers_api_come_along(place: Place) {
     assert_eq!(page.referrers.len(), 2);
 }
 
-async fn referrers_under_a_tag_come_along(place: Place) {
+async fn referrers_under_a_tag_come_along(place: Target) {
     let upstream = Odd::start().await;
     let (image, of_image) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);
@@ -86,7 +88,7 @@ async fn referrers_under_a_tag_come_along(place: Place) {
     }
 }
 
-async fn tags_of_cosign_come_along_and_are_none_to_choose(place: Place) {
+async fn tags_of_cosign_come_along_and_are_none_to_choose(place: Target) {
     let upstream = Odd::start().await;
     let (image, _) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);
@@ -116,7 +118,7 @@ async fn tags_of_cosign_come_along_and_are_none_to_choose(place: Place) {
     assert_eq!(upstream.asked(), ["GET tags/list", "HEAD manifests/v1", &signature]);
 }
 
-async fn a_rule_may_leave_referrers_out(place: Place) {
+async fn a_rule_may_leave_referrers_out(place: Target) {
     let upstream = Odd::start().await;
     let (image, of_image) = upstream.image("linux/amd64", b"layer");
     upstream.tag("v1", &image);

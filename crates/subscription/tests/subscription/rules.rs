@@ -7,7 +7,9 @@ use berth_metadata::Page;
 use berth_subscription::{RuleChanges, SubscriptionConfig, SubscriptionErrorKind};
 use berth_tasks::Scheduler;
 
-use crate::support::{INSTANCE, Place, on_both_engines, rule_from};
+use berth_testbed::on_both_engines;
+
+use crate::support::{INSTANCE, Target, rule_from};
 
 on_both_engines!(
     rules_are_created_changed_listed_and_deleted,
@@ -16,7 +18,7 @@ on_both_engines!(
     rules_run_by_themselves_one_run_at_a_time,
 );
 
-async fn rules_are_created_changed_listed_and_deleted(place: Place) {
+async fn rules_are_created_changed_listed_and_deleted(place: Target) {
     let (subscription, ctx) = (place.subscription(&[]), &place.ctx);
     let first = rule_from("registry.example.com", "v.*", 3);
     let first = subscription.create_rule(ctx, INSTANCE, first).await.expect("rule");
@@ -74,7 +76,7 @@ async fn rules_are_created_changed_listed_and_deleted(place: Place) {
     }
 }
 
-async fn the_target_must_exist(place: Place) {
+async fn the_target_must_exist(place: Target) {
     let (subscription, ctx) = (place.subscription(&[]), &place.ctx);
     let mut rule = rule_from("registry.example.com", "v.*", 3);
     rule.repo_name = "missing".to_owned();
@@ -85,7 +87,7 @@ async fn the_target_must_exist(place: Place) {
     assert_eq!(error.kind(), SubscriptionErrorKind::NamespaceNotFound);
 }
 
-async fn a_changed_rule_makes_a_new_run(place: Place) {
+async fn a_changed_rule_makes_a_new_run(place: Target) {
     let (subscription, ctx) = (place.subscription(&[]), &place.ctx);
     let rule = rule_from("registry.example.com", "v.*", 3);
     let rule = subscription.create_rule(ctx, INSTANCE, rule).await.expect("rule");
@@ -103,7 +105,7 @@ async fn a_changed_rule_makes_a_new_run(place: Place) {
     assert_eq!(run().await, second);
 }
 
-async fn rules_run_by_themselves_one_run_at_a_time(place: Place) {
+async fn rules_run_by_themselves_one_run_at_a_time(place: Target) {
     let config =
         SubscriptionConfig { interval: Duration::from_millis(20), ..SubscriptionConfig::default() };
     let subscription = place.subscription_with(config);

@@ -4,89 +4,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_artifacts::{Artifacts, NewNamespace, NewRepository, RepoType, Repository};
-use berth_metadata::tables::{account, instance};
 use berth_metadata::{Db, Page};
 use berth_oci::client::RetryPolicy;
 use berth_oci::media_type;
-use berth_storage::StorageConfig;
 use berth_subscription::{
     NewSubscriptionRule, ResultRow, Subscription, SubscriptionConfig, SubscriptionTaskView,
 };
 use berth_tasks::{Runner, RunnerConfig};
+pub(crate) use berth_testbed::INSTANCE;
+use berth_testbed::{Furnish, House, Place};
 use berth_testkit::registry::{Registry, sha256};
 use berth_testkit::upstream::DockerRegistry;
-use berth_types::{Clock, Ctx, Digest, Reference, SystemClock};
-use tempfile::TempDir;
+use berth_types::{Ctx, Digest, Reference, SystemClock};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) const INSTANCE: &str = "cri-aaaaaaaaaaaaaaaa";
-
-/// Runs each test function on both engines.
-macro_rules! on_both_engines {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::support::Place::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::support::Place::postgres().await).await;
-            })*
-        }
-    };
-}
-pub(crate) use on_both_engines;
-
 /// One instance with the repository `team/app`.
-pub(crate) struct Place {
+pub(crate) struct Target {
     pub(crate) artifacts: Artifacts,
     pub(crate) db: Db,
     pub(crate) ctx: Ctx,
     pub(crate) target: Repository,
-    _folder: TempDir,
+    _place: Place,
 }
 
-impl Place {
-    pub(crate) async fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("sqlite:{}", folder.path().join("berth.db").display());
-        Self::open(&url, folder).await
-    }
-
-    pub(crate) async fn postgres() -> Self {
-        let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database);
-        Self::open(&url.await.expect("PostgreSQL"), tempfile::tempdir().expect("folder")).await
-    }
-
-    async fn open(url: &str, folder: TempDir) -> Self {
-        let db = Db::open(url).await.expect("database");
-        let storage = StorageConfig {
-            url: format!("file:{}", folder.path().join("blobs").display()),
-            ..StorageConfig::default()
-        };
-        let store = berth_storage::open(&storage).await.expect("storage");
-        let artifacts = Artifacts::new(db.clone(), store, Arc::new(SystemClock));
-        let (ctx, now) = (Ctx::system("1000"), SystemClock.now());
-        let mut session = db.begin().await.expect("begin");
-        let row =
-            account::Account { account_id: "1000".into(), name: "root".into(), created_at: now };
-        account::insert(&mut session, &row).await.expect("account");
-        let row = instance::Instance {
-            instance_id: INSTANCE.into(),
-            account_id: "1000".into(),
-            name: "default".into(),
-            region: "local".into(),
-            specification: "Enterprise_Advanced".into(),
-            status: "RUNNING".into(),
-            created_at: now,
-            modified_at: now,
-        };
-        instance::insert(&mut session, &row).await.expect("instance");
-        session.commit().await.expect("commit");
+impl Furnish for Target {
+    async fn furnish(place: Place) -> Self {
+        let House { artifacts, db, .. } = place.artifacts.clone();
+        let ctx = Ctx::system("1");
         let namespace = NewNamespace {
             name: "team".to_owned(),
             auto_create_repo: false,
@@ -96,9 +41,11 @@ impl Place {
         };
         artifacts.namespaces().create(&ctx, INSTANCE, namespace).await.expect("namespace");
         let target = create_repository(&artifacts, &ctx, "app").await;
-        Self { artifacts, db, ctx, target, _folder: folder }
+        Self { artifacts, db, ctx, target, _place: place }
     }
+}
 
+impl Target {
     pub(crate) async fn repository(&self, name: &str) -> Repository {
         create_repository(&self.artifacts, &self.ctx, name).await
     }

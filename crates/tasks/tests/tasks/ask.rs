@@ -5,11 +5,13 @@ use std::time::Duration;
 use berth_metadata::Page;
 use berth_tasks::{NewTask, TaskFailure, TaskState, TaskStatus, Words, ask};
 
-use crate::support::{AtWork, Place, QUEUE, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, Engine, QUEUE, handler, quick, task};
 
 on_both_engines!(a_task_that_waits_for_its_retry_has_begun, tasks_are_listed_by_queue_and_kind);
 
-async fn a_task_that_waits_for_its_retry_has_begun(place: Place) {
+async fn a_task_that_waits_for_its_retry_has_begun(place: Engine) {
     place.enqueue(task("t")).await;
     assert_eq!(place.view("t").await.status, TaskStatus::Pending);
     let mut config = quick(1);
@@ -24,7 +26,7 @@ async fn a_task_that_waits_for_its_retry_has_begun(place: Place) {
     runner.stop().await;
 }
 
-async fn tasks_are_listed_by_queue_and_kind(place: Place) {
+async fn tasks_are_listed_by_queue_and_kind(place: Engine) {
     place.enqueue(task("a")).await;
     place.enqueue(NewTask { kind: "other", ..task("b") }).await;
     place.enqueue(NewTask { queue: "elsewhere", ..task("c") }).await;

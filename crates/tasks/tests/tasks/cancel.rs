@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use berth_tasks::{CancelOutcome, NewTask, StopReason, TaskFailure, TaskState, ask};
 use berth_types::{Clock as _, SystemClock};
 
-use crate::support::{AtWork, Closure, ENDED_TABLE, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, Closure, ENDED_TABLE, Engine, handler, quick, task};
 
 on_both_engines!(
     while_it_waits,
@@ -27,11 +29,11 @@ fn patient() -> Closure {
     })
 }
 
-async fn cancel(place: &Place, task_id: &str) -> CancelOutcome {
+async fn cancel(place: &Engine, task_id: &str) -> CancelOutcome {
     ask::cancel(&place.db, task_id, SystemClock.now()).await.expect("cancel")
 }
 
-async fn while_it_waits(place: Place) {
+async fn while_it_waits(place: Engine) {
     place.enqueue(task("t")).await;
     assert_eq!(cancel(&place, "t").await, CancelOutcome::Canceled);
     let view = place.view("t").await;
@@ -45,7 +47,7 @@ async fn while_it_waits(place: Place) {
     runner.stop().await;
 }
 
-async fn while_it_runs(place: Place) {
+async fn while_it_runs(place: Engine) {
     place.run_sql(ENDED_TABLE).await;
     place.enqueue(task("t")).await;
     let mut config = quick(1);
@@ -64,7 +66,7 @@ async fn while_it_runs(place: Place) {
     runner.stop().await;
 }
 
-async fn from_another_process(place: Place) {
+async fn from_another_process(place: Engine) {
     place.enqueue(task("t")).await;
     let mut config = quick(1);
     config.heartbeat = Duration::from_secs(1);
@@ -79,7 +81,7 @@ async fn from_another_process(place: Place) {
     runner.stop().await;
 }
 
-async fn of_a_handler_that_does_not_listen(place: Place) {
+async fn of_a_handler_that_does_not_listen(place: Engine) {
     place.enqueue(task("t")).await;
     let deaf = handler(|_| async {
         tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -95,7 +97,7 @@ async fn of_a_handler_that_does_not_listen(place: Place) {
     runner.stop().await;
 }
 
-async fn wins_over_a_completion_that_comes_later(place: Place) {
+async fn wins_over_a_completion_that_comes_later(place: Engine) {
     place.enqueue(task("t")).await;
     let runner = AtWork::start(
         &place.db,
@@ -115,7 +117,7 @@ async fn wins_over_a_completion_that_comes_later(place: Place) {
     runner.stop().await;
 }
 
-async fn of_what_is_over_or_unknown(place: Place) {
+async fn of_what_is_over_or_unknown(place: Engine) {
     assert_eq!(cancel(&place, "t").await, CancelOutcome::NotFound);
     place.enqueue(task("t")).await;
     cancel(&place, "t").await;
@@ -123,7 +125,7 @@ async fn of_what_is_over_or_unknown(place: Place) {
     assert_eq!(place.log("t").await.len(), 1);
 }
 
-async fn survives_the_death_of_the_worker(place: Place) {
+async fn survives_the_death_of_the_worker(place: Engine) {
     place.run_sql(ENDED_TABLE).await;
     place.enqueue(NewTask { max_attempts: 10, ..task("t") }).await;
     let stuck = handler(|_| async {

@@ -9,7 +9,9 @@ use berth_metadata::{Db, DbOptions, args};
 use berth_tasks::{NewTask, RunnerConfig, TaskFailure, TaskHandle, TaskState};
 use rand::Rng as _;
 
-use crate::support::{AtWork, Closure, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, Closure, Engine, handler, quick, task};
 
 on_both_engines!(every_task_completes_exactly_once);
 
@@ -102,7 +104,7 @@ fn stall_at_random(url: &str, stop: &AtomicBool, stalls: &AtomicU64) {
     });
 }
 
-async fn every_task_completes_exactly_once(place: Place) {
+async fn every_task_completes_exactly_once(place: Engine) {
     place.run_sql(DONE_TABLE).await;
     place.run_sql(STEP_TABLE).await;
     for n in 0..TASKS {
@@ -167,7 +169,7 @@ async fn every_task_completes_exactly_once(place: Place) {
 }
 
 /// Attempts write in order, and the last one wrote all its lines.
-async fn check_log(place: &Place, task_id: &str) {
+async fn check_log(place: &Engine, task_id: &str) {
     let view = place.view(task_id).await;
     assert_eq!(view.state, TaskState::Succeeded);
     let log = place.log(task_id).await;

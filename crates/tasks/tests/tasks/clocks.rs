@@ -8,7 +8,9 @@ use berth_tasks::{NewTask, Runner, TaskFailure, TaskState, enqueue};
 use berth_types::{Clock as _, ManualClock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{AtWork, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, Engine, handler, quick, task};
 
 on_both_engines!(
     a_worker_whose_clock_is_ahead_takes_no_task_away,
@@ -18,7 +20,7 @@ on_both_engines!(
 
 const HOUR: i64 = 3_600_000;
 
-async fn a_worker_whose_clock_is_ahead_takes_no_task_away(place: Place) {
+async fn a_worker_whose_clock_is_ahead_takes_no_task_away(place: Engine) {
     place.enqueue(task("t")).await;
     let slow = handler(|_| async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -42,7 +44,7 @@ async fn a_worker_whose_clock_is_ahead_takes_no_task_away(place: Place) {
     right.stop().await;
 }
 
-async fn a_task_from_a_server_whose_clock_is_ahead_starts_at_once(place: Place) {
+async fn a_task_from_a_server_whose_clock_is_ahead_starts_at_once(place: Engine) {
     let mut session = place.db.begin().await.expect("begin");
     enqueue(&mut session, task("t"), SystemClock.now() + HOUR).await.expect("enqueue");
     session.commit().await.expect("commit");
@@ -51,7 +53,7 @@ async fn a_task_from_a_server_whose_clock_is_ahead_starts_at_once(place: Place) 
     runner.stop().await;
 }
 
-async fn a_task_that_is_put_off_waits_without_a_slot_and_says_why(place: Place) {
+async fn a_task_that_is_put_off_waits_without_a_slot_and_says_why(place: Engine) {
     place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
     let runner = AtWork::start(
         &place.db,
@@ -88,7 +90,7 @@ async fn a_restart_on_sqlite_takes_tasks_back_at_once() {
     config.lease = Duration::from_secs(3_600);
 
     let before = Db::open_with(&url, sole).await.expect("opens");
-    let place = Place::of(before.clone(), url.clone());
+    let place = Engine::of(before.clone(), url.clone());
     place.enqueue(task("t")).await;
     let hangs = handler(|_| async { std::future::pending().await });
     let doomed = AtWork::start(&before, config.clone(), hangs);
@@ -96,7 +98,7 @@ async fn a_restart_on_sqlite_takes_tasks_back_at_once() {
     doomed.kill().await;
     before.close().await;
 
-    let place = Place::of(Db::open_with(&url, sole).await.expect("opens again"), url);
+    let place = Engine::of(Db::open_with(&url, sole).await.expect("opens again"), url);
     let runner = AtWork::start(&place.db, config, handler(|_| async { Ok(()) }));
     let view = tokio::time::timeout(Duration::from_secs(3), place.finished("t")).await;
     let view = view.expect("long before the lease runs out");

@@ -7,7 +7,9 @@ use berth_metadata::args;
 use berth_tasks::{NewTask, RunnerConfig, TaskState, enqueue, raise_priority};
 use berth_types::{Clock as _, SystemClock};
 
-use crate::support::{AtWork, Closure, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, Closure, Engine, handler, quick, task};
 
 on_both_engines!(
     one_repository_does_not_stand_before_everyone_else,
@@ -23,7 +25,7 @@ fn of(id: &str, tenant: &str, share: &str) -> NewTask {
     NewTask { tenant: tenant.to_owned(), share: share.to_owned(), ..task(id) }
 }
 
-async fn enqueue_all(place: &Place, tasks: Vec<NewTask>) {
+async fn enqueue_all(place: &Engine, tasks: Vec<NewTask>) {
     let mut session = place.db.begin().await.expect("begin");
     for task in tasks {
         enqueue(&mut session, task, SystemClock.now()).await.expect("enqueue");
@@ -48,7 +50,7 @@ fn place_of(began: &Mutex<Vec<String>>, id: &str) -> usize {
     began.iter().position(|one| one == id).unwrap_or_else(|| panic!("{id} in {began:?}"))
 }
 
-async fn one_repository_does_not_stand_before_everyone_else(place: Place) {
+async fn one_repository_does_not_stand_before_everyone_else(place: Engine) {
     enqueue_all(&place, (0..500).map(|n| of(&format!("a{n}"), "i", "a")).collect()).await;
     enqueue_all(&place, vec![of("b", "i", "b"), of("c", "i", "c")]).await;
     let began = Arc::default();
@@ -61,7 +63,7 @@ async fn one_repository_does_not_stand_before_everyone_else(place: Place) {
     runner.stop().await;
 }
 
-async fn an_instance_with_many_repositories_gets_no_more_than_another(place: Place) {
+async fn an_instance_with_many_repositories_gets_no_more_than_another(place: Engine) {
     let many = (0..300).map(|n| of(&format!("a{n}"), "first", &format!("repository-{n}")));
     enqueue_all(&place, many.collect()).await;
     enqueue_all(&place, (0..5).map(|n| of(&format!("b{n}"), "second", "only")).collect()).await;
@@ -74,7 +76,7 @@ async fn an_instance_with_many_repositories_gets_no_more_than_another(place: Pla
 }
 
 /// Two tasks of sources that send a byte a second hold both workers.
-async fn slow_sources_leave_room_for_a_healthy_one(place: Place) {
+async fn slow_sources_leave_room_for_a_healthy_one(place: Engine) {
     let config = RunnerConfig { spare: 2, slow_after: Duration::from_millis(400), ..quick(2) };
     let slow = handler(|task| async move {
         if task.id().starts_with("slow") {
@@ -94,7 +96,7 @@ async fn slow_sources_leave_room_for_a_healthy_one(place: Place) {
     runner.stop().await;
 }
 
-async fn a_slow_share_cannot_take_the_last_slot(place: Place) {
+async fn a_slow_share_cannot_take_the_last_slot(place: Engine) {
     let config = RunnerConfig { slow_after: Duration::from_millis(100), ..quick(2) };
     let slow = handler(|task| async move {
         if task.id().starts_with("slow") {
@@ -115,7 +117,7 @@ async fn a_slow_share_cannot_take_the_last_slot(place: Place) {
     runner.stop().await;
 }
 
-async fn a_task_that_waited_long_comes_before_an_urgent_one(place: Place) {
+async fn a_task_that_waited_long_comes_before_an_urgent_one(place: Engine) {
     let day = 24 * 3_600_000;
     place.enqueue(NewTask { run_at: Some(SystemClock.now() - day), ..task("old") }).await;
     place.enqueue(NewTask { priority: 5, ..task("urgent") }).await;
@@ -127,7 +129,7 @@ async fn a_task_that_waited_long_comes_before_an_urgent_one(place: Place) {
     runner.stop().await;
 }
 
-async fn a_priority_is_raised_while_the_task_waits(place: Place) {
+async fn a_priority_is_raised_while_the_task_waits(place: Engine) {
     place.enqueue(NewTask { priority: 3, ..task("first") }).await;
     place.enqueue(NewTask { priority: 1, ..task("raised") }).await;
     let mut session = place.db.begin().await.expect("begin");
@@ -143,7 +145,7 @@ async fn a_priority_is_raised_while_the_task_waits(place: Place) {
 }
 
 /// What an idle runner asks, and a claim, go through indexes that hold unfinished tasks only.
-async fn finished_tasks_cost_a_claim_nothing(place: Place) {
+async fn finished_tasks_cost_a_claim_nothing(place: Engine) {
     use berth_metadata::tables::task::claim;
     if place.db.engine() != berth_metadata::Engine::Sqlite {
         return;

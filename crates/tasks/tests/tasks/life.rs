@@ -8,9 +8,9 @@ use berth_tasks::{Enqueued, NewTask, TaskFailure, TaskState, ask, enqueue};
 use berth_types::{Clock as _, SystemClock};
 use serde_json::json;
 
-use crate::support::{
-    AtWork, ENDED_TABLE, Place, handler, on_both_engines, quick, task, task_with,
-};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, ENDED_TABLE, Engine, handler, quick, task, task_with};
 
 on_both_engines!(
     priority_decides_then_time_then_id,
@@ -27,7 +27,7 @@ on_both_engines!(
     hostile_log_lines_are_stored,
 );
 
-async fn priority_decides_then_time_then_id(place: Place) {
+async fn priority_decides_then_time_then_id(place: Engine) {
     let now = SystemClock.now();
     for (id, priority, run_at) in [
         ("c", 1, now),
@@ -55,7 +55,7 @@ async fn priority_decides_then_time_then_id(place: Place) {
     runner.stop().await;
 }
 
-async fn a_task_may_wait_for_its_time(place: Place) {
+async fn a_task_may_wait_for_its_time(place: Engine) {
     let run_at = SystemClock.now() + 300;
     place.enqueue(NewTask { run_at: Some(run_at), ..task("later") }).await;
     let runner = AtWork::start(&place.db, quick(2), handler(|_| async { Ok(()) }));
@@ -64,7 +64,7 @@ async fn a_task_may_wait_for_its_time(place: Place) {
     runner.stop().await;
 }
 
-async fn transient_errors_are_retried_with_backoff(place: Place) {
+async fn transient_errors_are_retried_with_backoff(place: Engine) {
     let times = Arc::new(Mutex::new(Vec::new()));
     let record = Arc::clone(&times);
     let mut config = quick(1);
@@ -96,7 +96,7 @@ async fn transient_errors_are_retried_with_backoff(place: Place) {
     runner.stop().await;
 }
 
-async fn attempts_run_out(place: Place) {
+async fn attempts_run_out(place: Engine) {
     place.run_sql(ENDED_TABLE).await;
     place.enqueue(task("t")).await;
     let failing = handler(|_| async { Err(TaskFailure::Transient("no route".to_owned())) });
@@ -111,7 +111,7 @@ async fn attempts_run_out(place: Place) {
     runner.stop().await;
 }
 
-async fn permanent_errors_end_at_once(place: Place) {
+async fn permanent_errors_end_at_once(place: Engine) {
     place.enqueue(task("t")).await;
     let runner = AtWork::start(
         &place.db,
@@ -129,7 +129,7 @@ async fn permanent_errors_end_at_once(place: Place) {
     runner.stop().await;
 }
 
-async fn a_panic_ends_the_task(place: Place) {
+async fn a_panic_ends_the_task(place: Engine) {
     place.enqueue(task("t")).await;
     let runner = AtWork::start(
         &place.db,
@@ -148,7 +148,7 @@ async fn a_panic_ends_the_task(place: Place) {
     runner.stop().await;
 }
 
-async fn a_kind_without_handler_fails_in_the_end(place: Place) {
+async fn a_kind_without_handler_fails_in_the_end(place: Engine) {
     place.enqueue(NewTask { kind: "unheard-of", ..task("t") }).await;
     let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }));
     let view = place.finished("t").await;
@@ -157,7 +157,7 @@ async fn a_kind_without_handler_fails_in_the_end(place: Place) {
     runner.stop().await;
 }
 
-async fn one_unfinished_task_per_dedup_key(place: Place) {
+async fn one_unfinished_task_per_dedup_key(place: Engine) {
     let keyed = |id: &str| NewTask { dedup_key: Some("key".to_owned()), ..task(id) };
     assert_eq!(place.enqueue(keyed("a")).await, Enqueued::New);
     let duplicate = Enqueued::Duplicate { task_id: "a".to_owned() };
@@ -192,7 +192,7 @@ async fn one_unfinished_task_per_dedup_key(place: Place) {
     runner.stop().await;
 }
 
-async fn an_undone_transaction_enqueues_nothing(place: Place) {
+async fn an_undone_transaction_enqueues_nothing(place: Engine) {
     let mut session = place.db.begin().await.expect("begin");
     enqueue(&mut session, task("t"), SystemClock.now()).await.expect("enqueue");
     drop(session);
@@ -203,7 +203,7 @@ async fn an_undone_transaction_enqueues_nothing(place: Place) {
     assert!(enqueue(&mut session, refused, SystemClock.now()).await.is_err());
 }
 
-async fn completion_is_one_transaction(place: Place) {
+async fn completion_is_one_transaction(place: Engine) {
     place.run_sql("CREATE TABLE effect (task_id TEXT)").await;
     place.enqueue(task("t")).await;
     let runner = AtWork::start(
@@ -233,7 +233,7 @@ async fn completion_is_one_transaction(place: Place) {
     assert_eq!(log.iter().filter(|line| *line == "before the end").count(), 2);
 }
 
-async fn logs_and_progress_are_seen_while_it_runs(place: Place) {
+async fn logs_and_progress_are_seen_while_it_runs(place: Engine) {
     place.enqueue(task_with("t", json!({"lines": 25}))).await;
     let runner = AtWork::start(
         &place.db,
@@ -266,7 +266,7 @@ async fn logs_and_progress_are_seen_while_it_runs(place: Place) {
     assert_eq!(place.view("t").await.state, TaskState::Ready, "given back");
 }
 
-async fn hostile_log_lines_are_stored(place: Place) {
+async fn hostile_log_lines_are_stored(place: Engine) {
     place.enqueue(task("t")).await;
     let runner = AtWork::start(
         &place.db,

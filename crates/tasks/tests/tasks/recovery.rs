@@ -7,7 +7,9 @@ use std::time::Duration;
 use berth_tasks::{NewTask, StopReason, TaskFailure, TaskState};
 use tokio::sync::mpsc;
 
-use crate::support::{AtWork, ENDED_TABLE, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, ENDED_TABLE, Engine, handler, quick, task};
 
 on_both_engines!(
     a_dead_workers_task_runs_again,
@@ -21,7 +23,7 @@ on_both_engines!(
     a_long_task_keeps_its_lease,
 );
 
-async fn stuck_and_killed(place: &Place) {
+async fn stuck_and_killed(place: &Engine) {
     let stuck = handler(|task| async move {
         task.log(format!("attempt {}", task.attempt())).await;
         tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -32,7 +34,7 @@ async fn stuck_and_killed(place: &Place) {
     doomed.kill().await;
 }
 
-async fn a_dead_workers_task_runs_again(place: Place) {
+async fn a_dead_workers_task_runs_again(place: Engine) {
     place.enqueue(task("t")).await;
     stuck_and_killed(&place).await;
     let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }));
@@ -44,7 +46,7 @@ async fn a_dead_workers_task_runs_again(place: Place) {
     runner.stop().await;
 }
 
-async fn a_dead_worker_spends_no_attempt(place: Place) {
+async fn a_dead_worker_spends_no_attempt(place: Engine) {
     place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
     stuck_and_killed(&place).await;
     let runner = AtWork::start(&place.db, quick(1), handler(|_| async { Ok(()) }));
@@ -53,7 +55,7 @@ async fn a_dead_worker_spends_no_attempt(place: Place) {
     runner.stop().await;
 }
 
-async fn a_task_that_loses_five_workers_ends_and_says_so(place: Place) {
+async fn a_task_that_loses_five_workers_ends_and_says_so(place: Engine) {
     place.run_sql(ENDED_TABLE).await;
     place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
     for _ in 0..5 {
@@ -73,7 +75,7 @@ async fn a_task_that_loses_five_workers_ends_and_says_so(place: Place) {
 }
 
 /// Whoever runs `poison` is lost, with everything that it runs besides.
-async fn a_task_that_kills_its_workers_does_not_end_those_beside_it(place: Place) {
+async fn a_task_that_kills_its_workers_does_not_end_those_beside_it(place: Engine) {
     place.enqueue(task("poison")).await;
     place.enqueue(task("beside")).await;
     let beside_may_end = Arc::new(AtomicBool::new(false));
@@ -122,7 +124,7 @@ async fn a_task_that_kills_its_workers_does_not_end_those_beside_it(place: Place
 }
 
 /// What a subscription task met: four restarts in order, then an upstream that says 429 once.
-async fn restarts_and_then_one_failure_leave_attempts(place: Place) {
+async fn restarts_and_then_one_failure_leave_attempts(place: Engine) {
     place.enqueue(NewTask { max_attempts: 2, ..task("t") }).await;
     for _ in 0..4 {
         let runner = AtWork::start(
@@ -154,7 +156,7 @@ async fn restarts_and_then_one_failure_leave_attempts(place: Place) {
     runner.stop().await;
 }
 
-async fn a_dead_worker_of_an_unknown_kind(place: Place) {
+async fn a_dead_worker_of_an_unknown_kind(place: Engine) {
     place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
     stuck_and_killed(&place).await;
     place.run_sql("UPDATE task SET kind = 'forgotten', losses = 4").await;
@@ -163,7 +165,7 @@ async fn a_dead_worker_of_an_unknown_kind(place: Place) {
     runner.stop().await;
 }
 
-async fn shutdown_gives_tasks_back_uncounted(place: Place) {
+async fn shutdown_gives_tasks_back_uncounted(place: Engine) {
     place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
     for round in 1..=3 {
         let listening = handler(|task| async move {
@@ -183,7 +185,7 @@ async fn shutdown_gives_tasks_back_uncounted(place: Place) {
 }
 
 /// The row says that another attempt runs; the first still believes that it holds the task.
-async fn a_lost_attempt_can_write_nothing(place: Place) {
+async fn a_lost_attempt_can_write_nothing(place: Engine) {
     place.run_sql("CREATE TABLE effect (attempt BIGINT)").await;
     place.enqueue(task("t")).await;
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -222,7 +224,7 @@ async fn a_lost_attempt_can_write_nothing(place: Place) {
     assert_eq!(place.count("SELECT COUNT(*) AS n FROM effect").await, 0);
 }
 
-async fn a_long_task_keeps_its_lease(place: Place) {
+async fn a_long_task_keeps_its_lease(place: Engine) {
     place.enqueue(task("t")).await;
     let long = || {
         handler(|_| async {

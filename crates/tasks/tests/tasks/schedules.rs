@@ -10,7 +10,9 @@ use berth_tasks::{Fire, NewTask, Scheduler, TaskError, enqueue};
 use berth_types::{Clock, ManualClock, SystemClock, id};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Place, on_both_engines, system_clock, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{Engine, system_clock, task};
 
 on_both_engines!(
     two_schedulers_fire_once,
@@ -32,7 +34,7 @@ impl Fire for Enqueues {
     }
 }
 
-async fn put(place: &Place, id: &str, payload: &str, interval_ms: i64, next_at: i64) {
+async fn put(place: &Engine, id: &str, payload: &str, interval_ms: i64, next_at: i64) {
     let mut session = place.db.begin().await.expect("begin");
     let row = Schedule {
         schedule_id: id.to_owned(),
@@ -45,14 +47,14 @@ async fn put(place: &Place, id: &str, payload: &str, interval_ms: i64, next_at: 
     session.commit().await.expect("commit");
 }
 
-async fn next_at(place: &Place, id: &str) -> i64 {
+async fn next_at(place: &Engine, id: &str) -> i64 {
     let mut session = place.db.read().await.expect("read");
     schedule::find(&mut session, id).await.expect("find").expect("there").next_at
 }
 
 const TASKS: &str = "SELECT COUNT(*) AS n FROM task";
 
-async fn two_schedulers_fire_once(place: Place) {
+async fn two_schedulers_fire_once(place: Engine) {
     let clock = Arc::new(ManualClock::at(1_000));
     let schedulers: Vec<_> = (0..4)
         .map(|_| {
@@ -81,7 +83,7 @@ async fn two_schedulers_fire_once(place: Place) {
     assert_eq!((next_at(&place, "a").await, next_at(&place, "b").await), (3_500, 3_300));
 }
 
-async fn a_failed_firing_is_undone_and_repeated(place: Place) {
+async fn a_failed_firing_is_undone_and_repeated(place: Engine) {
     let clock = Arc::new(ManualClock::at(1_000));
     let fire = Arc::new(Enqueues(Arc::clone(&clock) as Arc<dyn Clock>));
     let scheduler = Scheduler::new(place.db.clone(), fire);
@@ -95,7 +97,7 @@ async fn a_failed_firing_is_undone_and_repeated(place: Place) {
     assert!(!schedule::remove(&mut session, "s").await.expect("remove"));
 }
 
-async fn running_schedulers_keep_time(place: Place) {
+async fn running_schedulers_keep_time(place: Engine) {
     put(&place, "s", "null", 200, SystemClock.now() + 100).await;
     let stop = CancellationToken::new();
     let schedulers: Vec<_> = (0..2)

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use berth_tasks::{RunnerConfig, TaskState};
 
-use crate::support::{AtWork, ENDED_TABLE, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, ENDED_TABLE, Engine, handler, quick, task};
 
 on_both_engines!(
     a_stuck_task_ends_and_says_where_it_stood,
@@ -18,7 +20,7 @@ fn impatient() -> RunnerConfig {
     RunnerConfig { deadline: Duration::from_millis(500), ..quick(1) }
 }
 
-async fn a_stuck_task_ends_and_says_where_it_stood(place: Place) {
+async fn a_stuck_task_ends_and_says_where_it_stood(place: Engine) {
     place.run_sql(ENDED_TABLE).await;
     place.enqueue(task("t")).await;
     let stuck = handler(|task| async move {
@@ -35,7 +37,7 @@ async fn a_stuck_task_ends_and_says_where_it_stood(place: Place) {
     runner.stop().await;
 }
 
-async fn a_task_that_gets_on_slowly_is_not_stuck(place: Place) {
+async fn a_task_that_gets_on_slowly_is_not_stuck(place: Engine) {
     place.enqueue(task("t")).await;
     let slow = handler(|task| async move {
         for _ in 0..8 {
@@ -50,7 +52,7 @@ async fn a_task_that_gets_on_slowly_is_not_stuck(place: Place) {
 }
 
 /// Blocks in the handler itself, which cannot be aborted, or in a thread that it started.
-async fn a_blocked_thread_ends_its_task_but_keeps_its_slot(place: Place) {
+async fn a_blocked_thread_ends_its_task_but_keeps_its_slot(place: Engine) {
     for (blocked, waiting, own_thread) in [("b1", "w1", false), ("b2", "w2", true)] {
         let let_go = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&let_go);

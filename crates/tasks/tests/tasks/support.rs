@@ -9,66 +9,32 @@ use berth_tasks::{
     End, Enqueued, Handler, NewTask, Runner, RunnerConfig, TASKS_CHANNEL, TaskFailure, TaskHandle,
     TaskRow, TaskView, ask, enqueue,
 };
+use berth_testbed::{Furnish, Place};
 use berth_types::{Clock, SystemClock};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const QUEUE: &str = "test";
 
-/// Runs each test function on both engines.
-macro_rules! on_both_engines {
-    ($($name:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::support::Place::sqlite().await).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(crate::support::Place::postgres().await).await;
-            })*
-        }
-    };
-}
-pub(crate) use on_both_engines;
-
-/// An empty database.
-pub(crate) struct Place {
+/// A database, and whatever it lies in.
+pub(crate) struct Engine {
     pub(crate) db: Db,
     pub(crate) url: String,
-    _folder: Option<TempDir>,
+    _place: Option<Place>,
 }
 
-impl Place {
+impl Furnish for Engine {
+    async fn furnish(place: Place) -> Self {
+        let (db, url) = (place.artifacts.db.clone(), place.url().to_owned());
+        Self { db, url, _place: Some(place) }
+    }
+}
+
+impl Engine {
     /// One that the test opened itself.
     pub(crate) fn of(db: Db, url: String) -> Self {
-        Self { db, url, _folder: None }
-    }
-
-    pub(crate) async fn sqlite() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("sqlite:{}", folder.path().join("berth.db").display());
-        let db = Db::open(&url).await.expect("SQLite opens");
-        Self { db, url, _folder: Some(folder) }
-    }
-
-    pub(crate) async fn postgres() -> Self {
-        let url = tokio::task::spawn_blocking(berth_testkit::postgres::fresh_database)
-            .await
-            .expect("PostgreSQL");
-        let db = Db::open_with(&url, DbOptions { max_connections: 8, ..DbOptions::default() })
-            .await
-            .expect("opens");
-        Self { db, url, _folder: None }
-    }
-
-    /// A database that somebody else has opened.
-    pub(crate) fn on(db: Db, url: String) -> Self {
-        Self { db, url, _folder: None }
+        Self { db, url, _place: None }
     }
 
     /// The database as another process sees it.

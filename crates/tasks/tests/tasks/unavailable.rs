@@ -8,11 +8,13 @@ use berth_metadata::Db;
 use berth_tasks::{NewTask, TaskFailure, TaskState};
 use berth_testkit::postgres::PostgresServer;
 
-use crate::support::{AtWork, Place, handler, on_both_engines, quick, task};
+use berth_testbed::on_both_engines;
+
+use crate::support::{AtWork, Engine, handler, quick, task};
 
 on_both_engines!(an_attempt_that_met_a_full_disk_does_not_count);
 
-async fn an_attempt_that_met_a_full_disk_does_not_count(place: Place) {
+async fn an_attempt_that_met_a_full_disk_does_not_count(place: Engine) {
     place.enqueue(NewTask { max_attempts: 1, ..task("t") }).await;
     let failing = handler(|task| async move {
         match task.attempt() {
@@ -33,7 +35,7 @@ async fn an_attempt_that_met_a_full_disk_does_not_count(place: Place) {
 async fn a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt() {
     let mut server = tokio::task::spawn_blocking(PostgresServer::start).await.expect("a server");
     let db = Db::open(&server.url()).await.expect("open");
-    let place = Place::on(db, server.url());
+    let place = Engine::of(db, server.url());
     for id in ["works", "waits"] {
         place.enqueue(NewTask { max_attempts: 1, ..task(id) }).await;
     }
