@@ -92,7 +92,7 @@ fn digest(known: &Known) -> impl Strategy<Value = String> + use<> {
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => words(&["team/app", "team/open", "team/none", "a/b/c", "blobs/uploads", "v2/manifests"]),
+        6 => words(&["team/app", "team/open", "team/none", "a/b/c", "blobs/uploads", "v2/manifests"]),
         1 => "[a-z0-9]{1,8}(/[a-z0-9._-]{1,12}){0,4}",
         1 => odd_text(),
     ]
@@ -147,7 +147,7 @@ fn query(known: &Known) -> impl Strategy<Value = String> + use<> {
     ];
     let pair = (names, values).prop_map(|(name, value)| format!("{name}={value}"));
     prop_oneof![
-        2 => Just(String::new()),
+        4 => Just(String::new()),
         3 => vec(pair, 1..5).prop_map(|pairs| pairs.join("&")),
         1 => odd_text(),
     ]
