@@ -95,8 +95,8 @@ pub struct Claimed {
     signature: String,
     /// The accepted strings to sign, the usual one first.
     strings_to_sign: Vec<String>,
-    /// What an error may show: the usual string, secrets left out.
-    shown: String,
+    /// What an error shows instead of the usual string, when secrets had to be left out of it.
+    shown: Option<String>,
     /// Whether the body has the hash that the request says.
     body_matches: bool,
 }
@@ -146,7 +146,8 @@ impl Claimed {
         if matches && self.body_matches {
             return Ok(());
         }
-        Err(AuthError::Mismatch { string_to_sign: self.shown.clone() })
+        let shown = self.shown.as_ref().or(self.strings_to_sign.first());
+        Err(AuthError::Mismatch { string_to_sign: shown.cloned().unwrap_or_default() })
     }
 }
 

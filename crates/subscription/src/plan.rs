@@ -147,11 +147,10 @@ async fn created(
     let manifest = run.client.manifest(&run.source_repository, &reference).await?;
     *digest = Some(manifest.digest.clone());
     let view = first_image(run, manifest.view).await?;
-    let created = match view.and_then(|view| view.config) {
-        Some(descriptor) if media_type::is_image_config(&descriptor.media_type) => {
-            config(run, &descriptor).await?.and_then(|config| config.created)
-        }
-        _ => None,
+    let image = view.filter(|view| view.image_config_type().is_some());
+    let created = match image.and_then(|view| view.config) {
+        Some(descriptor) => config(run, &descriptor).await?.and_then(|config| config.created),
+        None => None,
     };
     run.subscription.remember_date(manifest.digest, created);
     Ok(created)

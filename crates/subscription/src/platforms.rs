@@ -80,8 +80,7 @@ pub(crate) fn restrict(body: &Bytes, kept: &[bool]) -> Result<Bytes, String> {
 /// Whether a manifest without a platform is a file system of some platform after all; its config
 /// says of which. BuildKit's attestations have such a config too, but no layer of an image.
 pub(crate) fn is_image(view: &ManifestView) -> bool {
-    let config = view.config.as_ref();
-    config.is_some_and(|config| media_type::is_image_config(&config.media_type))
+    view.image_config_type().is_some()
         && view
             .layers
             .iter()
@@ -142,6 +141,21 @@ mod tests {
         let digests = view.manifests.iter().map(|child| &child.digest);
         let children: Vec<_> = digests.zip(&natures).collect();
         kept(&children, &platforms(patterns))
+    }
+
+    #[test]
+    fn a_docker_manifest_is_an_image_also_where_its_config_has_no_type_of_its_own() {
+        for (media_type, expected) in
+            [(media_type::DOCKER_MANIFEST, true), (media_type::OCI_MANIFEST, false)]
+        {
+            let digest = Digest::sha256(b"config");
+            let text = format!(
+                r#"{{"schemaVersion":2,"mediaType":"{media_type}","config":{{"mediaType":
+                "application/octet-stream","digest":"{digest}","size":2}},"layers":[]}}"#
+            );
+            let view = ManifestView::parse(None, text.as_bytes()).expect("manifest");
+            assert_eq!(is_image(&view), expected, "{media_type}");
+        }
     }
 
     #[test]

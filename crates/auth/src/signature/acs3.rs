@@ -56,7 +56,7 @@ pub fn parse(request: &SignedRequest<'_>) -> Result<Claimed, AuthError> {
         nonce: request.header("x-acs-signature-nonce").unwrap_or_default().into_owned(),
         timestamp,
         signature: credentials.signature,
-        shown: strings_to_sign.first().cloned().unwrap_or_default(),
+        shown: None,
         strings_to_sign,
         body_matches: said.eq_ignore_ascii_case(&body_hash),
     })

@@ -44,7 +44,10 @@ pub fn parse(request: &SignedRequest<'_>) -> Result<Claimed, AuthError> {
         timestamp,
         signature: parameter("Signature")?,
         strings_to_sign: vec![string_to_sign(request.method, request.path, &parameters)],
-        shown: string_to_sign(request.method, request.path, &without_secrets(&parameters)),
+        shown: parameters
+            .keys()
+            .any(|name| is_secret(name))
+            .then(|| string_to_sign(request.method, request.path, &without_secrets(&parameters))),
         body_matches: true,
     })
 }
@@ -75,15 +78,17 @@ pub fn signature(string_to_sign: &str, secret: &Secret) -> String {
 
 /// Error messages repeat the string to sign; passwords and tokens in it are struck out.
 fn without_secrets(parameters: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        ["password", "secret", "securitytoken", "credential"].iter().any(|word| name.contains(word))
-    };
     parameters
         .iter()
         .map(|(name, value)| {
-            let value = if secret(name) { "***".to_owned() } else { value.clone() };
+            let value = if is_secret(name) { "***".to_owned() } else { value.clone() };
             (name.clone(), value)
         })
         .collect()
+}
+
+/// Whether the value of a parameter of this name is no one's to see.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "securitytoken", "credential"].iter().any(|word| name.contains(word))
 }
