@@ -23,6 +23,8 @@ pub enum Extent {
     Instances,
     /// `instance/{InstanceId}`.
     Instance,
+    /// `instance/{InstanceId}`, or `*` when the parameter `Scope` is `SERVER`.
+    InstanceOrEverything,
     /// `repository/{InstanceId}`.
     Repositories,
     /// `repository/{InstanceId}/{namespace}`, the namespace named by this parameter or by

@@ -142,15 +142,15 @@ static OPERATIONS: &[Operation] = table! {
         Extent::Instance,
         "Pages through the log of a run.";
 
-    extension CreateMaintenanceTask POST "cr:CreateMaintenanceTask" Extent::Everything,
+    extension CreateMaintenanceTask POST "cr:CreateMaintenanceTask" Extent::InstanceOrEverything,
         "Collects garbage, or reads every blob again, now.";
-    extension GetMaintenanceTask BOTH "cr:GetMaintenanceTask" Extent::Everything,
+    extension GetMaintenanceTask BOTH "cr:GetMaintenanceTask" Extent::InstanceOrEverything,
         "Reads a maintenance task.";
-    extension ListMaintenanceTask BOTH "cr:ListMaintenanceTask" Extent::Everything,
-        "Lists the maintenance tasks of the server, newest first.";
-    extension ListMaintenanceTaskLog BOTH "cr:ListMaintenanceTaskLog" Extent::Everything,
+    extension ListMaintenanceTask BOTH "cr:ListMaintenanceTask" Extent::InstanceOrEverything,
+        "Lists the maintenance tasks of an instance or of the server, newest first.";
+    extension ListMaintenanceTaskLog BOTH "cr:ListMaintenanceTaskLog" Extent::InstanceOrEverything,
         "Pages through the log of a maintenance task.";
-    extension CancelMaintenanceTask POST "cr:CancelMaintenanceTask" Extent::Everything,
+    extension CancelMaintenanceTask POST "cr:CancelMaintenanceTask" Extent::InstanceOrEverything,
         "Ends a maintenance task that waits or runs; what it did stays done.";
 };
 

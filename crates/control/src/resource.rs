@@ -62,6 +62,7 @@ pub(crate) async fn resolve(
         Err(missing) => {
             let arn = match extent {
                 Extent::Everything => Arn::any(),
+                Extent::InstanceOrEverything if scope.is_of_server() => Arn::any(),
                 _ => scope.instance_arn(instance_id),
             };
             return Ok(Resolved { arn, target: Err(missing) });
@@ -83,7 +84,12 @@ impl Scope<'_> {
         let alone = |instance| Target { instance: Some(instance), ..Target::default() };
         match extent {
             Extent::Everything | Extent::Instances => found(Arn::any(), alone(instance)),
-            Extent::Instance => found(self.instance_arn(&id), alone(instance)),
+            Extent::InstanceOrEverything if self.is_of_server() => {
+                found(Arn::any(), alone(instance))
+            }
+            Extent::Instance | Extent::InstanceOrEverything => {
+                found(self.instance_arn(&id), alone(instance))
+            }
             Extent::Repositories => found(self.repository_arn(&id, &[]), alone(instance)),
             Extent::NamespaceOrAll(parameter) => {
                 let path = self.parameters.filled(parameter).map(|name| vec![name]);
@@ -115,6 +121,11 @@ impl Scope<'_> {
                 Ok(Resolved { arn, target })
             }
         }
+    }
+
+    /// Whether the operation is to work on the whole server.
+    fn is_of_server(&self) -> bool {
+        self.parameters.filled("Scope") == Some("SERVER")
     }
 
     fn instance_arn(&self, instance_id: &str) -> Arn {

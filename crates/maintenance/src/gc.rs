@@ -27,7 +27,7 @@ use berth_types::Millis;
 pub use self::audit::GcAudit;
 pub use self::handler::Collector;
 pub use self::report::{GcItem, GcReport, GcStage};
-use crate::Maintenance;
+use crate::{Maintenance, MaintenanceScope};
 
 /// Rows that one transaction reviews.
 const BATCH: i64 = 64;
@@ -74,16 +74,32 @@ impl Gc<'_> {
     /// `Stopped` when the watch stops it; when database or store fail. What was collected until
     /// then stays so, and the next run goes on.
     pub async fn run(&self, watch: &dyn GcWatch) -> Result<GcReport, ArtifactError> {
+        self.run_in(&MaintenanceScope::Server, watch).await
+    }
+
+    /// As [`Gc::run`], within a scope. In that of an instance, blobs go that this run took from its
+    /// repositories and that no other has; blobs of deleted repositories, uploads, and objects that
+    /// no blob has belong to no instance.
+    ///
+    /// # Errors
+    /// As [`Gc::run`].
+    pub async fn run_in(
+        &self,
+        scope: &MaintenanceScope,
+        watch: &dyn GcWatch,
+    ) -> Result<GcReport, ArtifactError> {
         let start = Instant::now();
-        let mut run = Run::new(self.0, watch);
+        let mut run = Run::new(self.0, scope.instance_id(), watch);
         // The levels go down, so that what one frees is freed by the next of the same run.
         run.manifests().await?;
         run.links().await?;
-        run.blobs().await?;
-        run.removals().await?;
-        run.uploads().await?;
-        run.objects().await?;
-        run.books().await?;
+        if *scope == MaintenanceScope::Server {
+            run.blobs().await?;
+            run.removals().await?;
+            run.uploads().await?;
+            run.objects().await?;
+            run.books().await?;
+        }
         let GcReport { manifests, links, blobs, blob_bytes, objects, object_bytes, .. } =
             run.report;
         for (what, count) in
@@ -100,6 +116,8 @@ impl Gc<'_> {
 /// One collection.
 struct Run<'a> {
     maintenance: &'a Maintenance,
+    /// The only instance to look at, if it is one.
+    instance_id: Option<&'a str>,
     watch: &'a dyn GcWatch,
     /// What is due by this time is due.
     until: Millis,
@@ -109,10 +127,14 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(maintenance: &'a Maintenance, watch: &'a dyn GcWatch) -> Self {
+    fn new(
+        maintenance: &'a Maintenance,
+        instance_id: Option<&'a str>,
+        watch: &'a dyn GcWatch,
+    ) -> Self {
         let until = maintenance.now();
         let again = until.saturating_add(times::millis(maintenance.config().grace));
-        Self { maintenance, watch, until, again, report: GcReport::default() }
+        Self { maintenance, instance_id, watch, until, again, report: GcReport::default() }
     }
 
     fn check(&self) -> Result<(), ArtifactError> {

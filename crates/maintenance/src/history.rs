@@ -10,7 +10,8 @@ use berth_tasks::{Handler, TaskFailure, TaskHandle};
 use berth_types::Millis;
 use serde_json::json;
 
-use crate::MaintenanceKind;
+use crate::scope::Payload;
+use crate::{MaintenanceKind, MaintenanceScope};
 
 /// Tasks that are looked at, and deleted, in one transaction.
 const PAGE: i64 = 100;
@@ -48,12 +49,13 @@ impl History {
         Self { db, config }
     }
 
-    /// Goes through every history once; `watch` hears how far it is and says whether to go on.
+    /// Goes through every history within the scope once; `watch` hears how far it is and says whether to go on.
     ///
     /// # Errors
     /// When the database fails. What was forgotten until then stays so.
     pub async fn run(
         &self,
+        scope: &MaintenanceScope,
         mut watch: impl FnMut(Forgotten) -> bool + Send,
     ) -> Result<Forgotten, DbError> {
         let mut done = Forgotten::default();
@@ -61,7 +63,9 @@ impl History {
             let mut owner = String::new();
             loop {
                 let mut session = self.db.read().await?;
-                let next = task_history::next_owner(&mut session, kind, &owner).await?;
+                let next =
+                    task_history::next_owner(&mut session, kind, scope.instance_id(), &owner)
+                        .await?;
                 drop(session);
                 let Some(next) = next else { break };
                 if !self.of_owner(kind, &next, &mut done, &mut watch).await? {
@@ -136,7 +140,8 @@ impl Handler for History {
 
     async fn run(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
         let said = |done: Forgotten| json!({ "BuildTasks": done.builds, "SubscriptionTasks": done.subscriptions });
-        let done = Self::run(self, |done| {
+        let scope = MaintenanceScope::from(task.payload::<Option<Payload>>()?);
+        let done = Self::run(self, &scope, |done| {
             task.progress(said(done));
             !task.is_cancelled()
         })

@@ -10,10 +10,12 @@ mod gc;
 mod history;
 mod maintenance;
 mod maintenance_task;
+mod scope;
 mod scrub;
 
 pub use gc::{Collector, Gc, GcAudit, GcItem, GcReport, GcStage, GcWatch};
 pub use history::{Forgotten, History, HistoryConfig};
 pub use maintenance::Maintenance;
 pub use maintenance_task::{MaintenanceError, MaintenanceKind, MaintenanceTask, MaintenanceTasks};
+pub use scope::MaintenanceScope;
 pub use scrub::{Scrub, ScrubProgress, ScrubReport, ScrubWatch};

@@ -1,4 +1,5 @@
-//! Tasks that keep the server in order: made by the clock and by operators, one of a kind at a time.
+//! Tasks that keep the server or an instance in order: made by the clock (the server's) and on request, one
+//! of a kind and scope at a time.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use berth_tasks::{
 use berth_types::{Ctx, Millis, id};
 use serde_json::Value;
 
-use crate::Maintenance;
+use crate::{Maintenance, MaintenanceScope};
 
 /// The kind of schedule that makes such tasks.
 const SCHEDULE_KIND: &str = "maintenance";
@@ -90,17 +91,18 @@ pub struct MaintenanceTask {
 pub struct MaintenanceTasks<'a>(pub(crate) &'a Maintenance);
 
 impl MaintenanceTasks<'_> {
-    /// Makes a task, or names the unfinished one of the kind.
+    /// Makes a task, or names the unfinished one of the kind and scope.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn create(
         &self,
         ctx: &Ctx,
+        scope: &MaintenanceScope,
         kind: MaintenanceKind,
     ) -> Result<String, MaintenanceError> {
         let mut session = self.0.db.begin().await?;
-        let task_id = make(&mut session, kind, self.0.now()).await?;
+        let task_id = make(&mut session, scope, kind, self.0.now()).await?;
         session.commit().await?;
         self.0.db.notify(TASKS_CHANNEL);
         tracing::info!(request = ctx.request_id, task_id, kind = kind.as_str(), "maintenance");
@@ -108,24 +110,36 @@ impl MaintenanceTasks<'_> {
     }
 
     /// # Errors
-    /// `NotFound`.
-    pub async fn find(&self, task_id: &str) -> Result<MaintenanceTask, MaintenanceError> {
+    /// `NotFound`, also for one that is not within the scope.
+    pub async fn find(
+        &self,
+        scope: &MaintenanceScope,
+        task_id: &str,
+    ) -> Result<MaintenanceTask, MaintenanceError> {
         let mut session = self.0.db.read().await?;
-        find(&mut session, task_id).await
+        find(&mut session, scope, task_id).await
     }
 
-    /// A page, newest first, and the number of all.
+    /// A page of the instance's, or of all, newest first, and the number of all.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn list(
         &self,
+        scope: &MaintenanceScope,
         kind: Option<MaintenanceKind>,
         page: Page,
     ) -> Result<(Vec<MaintenanceTask>, i64), MaintenanceError> {
         let mut session = self.0.db.read().await?;
         let kind = kind.map_or("", MaintenanceKind::task_kind);
-        let (tasks, total) = ask::list(&mut session, Maintenance::QUEUE, kind, page).await?;
+        let (tasks, total) = match scope {
+            MaintenanceScope::Server => {
+                ask::list(&mut session, Maintenance::QUEUE, kind, page).await?
+            }
+            MaintenanceScope::Instance(id) => {
+                ask::list_maintenance_of_tenant(&mut session, id, kind, page).await?
+            }
+        };
         Ok((tasks.into_iter().filter_map(known).collect(), total))
     }
 
@@ -135,11 +149,12 @@ impl MaintenanceTasks<'_> {
     /// `NotFound`.
     pub async fn log(
         &self,
+        scope: &MaintenanceScope,
         task_id: &str,
         page: Page,
     ) -> Result<(Vec<LogLine>, i64), MaintenanceError> {
         let mut session = self.0.db.read().await?;
-        find(&mut session, task_id).await?;
+        find(&mut session, scope, task_id).await?;
         Ok(ask::log(&mut session, task_id, page).await?)
     }
 
@@ -147,8 +162,13 @@ impl MaintenanceTasks<'_> {
     ///
     /// # Errors
     /// `NotFound`, `Finished`.
-    pub async fn cancel(&self, ctx: &Ctx, task_id: &str) -> Result<(), MaintenanceError> {
-        self.find(task_id).await?;
+    pub async fn cancel(
+        &self,
+        ctx: &Ctx,
+        scope: &MaintenanceScope,
+        task_id: &str,
+    ) -> Result<(), MaintenanceError> {
+        self.find(scope, task_id).await?;
         match ask::cancel(&self.0.db, task_id, self.0.now()).await? {
             CancelOutcome::Canceled | CancelOutcome::Requested => {
                 tracing::info!(request = ctx.request_id, task_id, "maintenance cancelled");
@@ -159,7 +179,7 @@ impl MaintenanceTasks<'_> {
         }
     }
 
-    /// Has the clock make a task of the kind so often; zero is never.
+    /// Has the clock make a task of the kind for the server so often; zero is never.
     ///
     /// # Errors
     /// When the database fails.
@@ -191,13 +211,13 @@ impl MaintenanceTasks<'_> {
 
 #[async_trait]
 impl Fire for Maintenance {
-    /// Makes a task, unless one of the kind is unfinished. Schedules of other kinds are left alone.
+    /// Makes a task for the server, unless one of the kind is unfinished. Schedules of other kinds are left alone.
     async fn fire(&self, session: &mut Session, due: &schedule::Schedule) -> Result<(), TaskError> {
         let kind =
             MaintenanceKind::ALL.into_iter().find(|kind| kind.schedule_id() == due.schedule_id);
         match kind {
             Some(kind) if due.kind == SCHEDULE_KIND => {
-                make(session, kind, self.now()).await.map(drop)
+                make(session, &MaintenanceScope::Server, kind, self.now()).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -206,20 +226,23 @@ impl Fire for Maintenance {
 
 async fn make(
     session: &mut Session,
+    scope: &MaintenanceScope,
     kind: MaintenanceKind,
     now: Millis,
 ) -> Result<String, TaskError> {
     let task_id = id::key();
+    let payload = serde_json::to_value(scope.payload())
+        .map_err(|error| TaskError::Stored("payload", error))?;
     let task = NewTask {
         task_id: task_id.clone(),
         queue: Maintenance::QUEUE,
         kind: kind.task_kind(),
-        payload: Value::Null,
-        tenant: "-".to_owned(),
+        payload,
+        tenant: scope.tenant().to_owned(),
         share: kind.task_kind().to_owned(),
         priority: PRIORITY,
         max_attempts: ATTEMPTS,
-        dedup_key: Some(kind.schedule_id()),
+        dedup_key: Some(scope.name(&kind.schedule_id())),
         run_at: None,
     };
     Ok(match enqueue(session, task, now).await? {
@@ -228,8 +251,16 @@ async fn make(
     })
 }
 
-async fn find(session: &mut Session, task_id: &str) -> Result<MaintenanceTask, MaintenanceError> {
-    let found = ask::find(session, task_id).await?;
+async fn find(
+    session: &mut Session,
+    scope: &MaintenanceScope,
+    task_id: &str,
+) -> Result<MaintenanceTask, MaintenanceError> {
+    let within = |task: &TaskView| match scope {
+        MaintenanceScope::Server => true,
+        MaintenanceScope::Instance(_) => task.tenant == scope.tenant(),
+    };
+    let found = ask::find(session, task_id).await?.filter(within);
     found.and_then(known).ok_or_else(|| MaintenanceError::NotFound(task_id.to_owned()))
 }
 

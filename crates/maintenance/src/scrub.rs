@@ -19,9 +19,10 @@ use berth_storage::ObjectStat;
 use berth_types::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::Maintenance;
+use crate::{Maintenance, MaintenanceScope};
 
-/// The setting that says how far the pass under way has come.
+/// The setting that says how far the pass of the server that is under way has come; those of
+/// instances have their own.
 const CURSOR: &str = "scrub_cursor";
 
 /// Digests that are read from the database at a time.
@@ -109,10 +110,22 @@ impl Scrub {
     /// # Errors
     /// When the database or the store cannot be used.
     pub async fn run(&self, watch: &dyn ScrubWatch) -> Result<ScrubReport, ArtifactError> {
-        Pass::resume(self, watch).await?.run().await
+        self.run_in(&MaintenanceScope::Server, watch).await
     }
 
-    /// Forgets how far the pass under way has come: the next one begins at the beginning.
+    /// As [`Scrub::run`], over the blobs within a scope.
+    ///
+    /// # Errors
+    /// As [`Scrub::run`].
+    pub async fn run_in(
+        &self,
+        scope: &MaintenanceScope,
+        watch: &dyn ScrubWatch,
+    ) -> Result<ScrubReport, ArtifactError> {
+        Pass::resume(self, scope, watch).await?.run().await
+    }
+
+    /// Forgets how far the pass of the server that is under way has come: the next one begins at the beginning.
     ///
     /// # Errors
     /// When the database fails.
@@ -147,6 +160,7 @@ impl Scrub {
 /// One pass while it runs.
 struct Pass<'a> {
     scrub: &'a Scrub,
+    scope: &'a MaintenanceScope,
     watch: &'a dyn ScrubWatch,
     throttle: Throttle,
     cursor: Cursor,
@@ -160,12 +174,16 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    async fn resume(scrub: &'a Scrub, watch: &'a dyn ScrubWatch) -> Result<Self, ArtifactError> {
+    async fn resume(
+        scrub: &'a Scrub,
+        scope: &'a MaintenanceScope,
+        watch: &'a dyn ScrubWatch,
+    ) -> Result<Self, ArtifactError> {
         let mut session = scrub.maintenance.db.read().await?;
-        let kept = setting::find(&mut session, CURSOR).await?;
+        let kept = setting::find(&mut session, &scope.name(CURSOR)).await?;
         let cursor: Cursor =
             kept.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
-        let ahead = scrub::ahead(&mut session, &cursor.after).await?;
+        let ahead = scrub::ahead(&mut session, scope.instance_id(), &cursor.after).await?;
         drop(session);
         let (blobs, bytes) = (unsigned(ahead.blobs), unsigned(ahead.bytes));
         watch
@@ -180,6 +198,7 @@ impl<'a> Pass<'a> {
             bytes_total: cursor.report.bytes + bytes,
             throttle: Throttle::new(scrub.rate),
             scrub,
+            scope,
             watch,
             cursor,
             whole: Vec::new(),
@@ -191,7 +210,8 @@ impl<'a> Pass<'a> {
     async fn run(mut self) -> Result<ScrubReport, ArtifactError> {
         loop {
             let mut session = self.scrub.maintenance.db.read().await?;
-            let page = scrub::page(&mut session, &self.cursor.after, PAGE).await?;
+            let instance_id = self.scope.instance_id();
+            let page = scrub::page(&mut session, instance_id, &self.cursor.after, PAGE).await?;
             drop(session);
             if page.is_empty() {
                 break;
@@ -290,12 +310,13 @@ impl<'a> Pass<'a> {
             scrub::set_whole(&mut session, digest, key, &stat.stamp, now).await?;
         }
         session.touch(Change::Instances);
+        let place = self.scope.name(CURSOR);
         if at_end {
-            setting::delete(&mut session, CURSOR).await?;
+            setting::delete(&mut session, &place).await?;
         } else {
             let cursor = serde_json::to_string(&self.cursor)
                 .map_err(|error| ArtifactError::Internal(error.to_string()))?;
-            setting::put(&mut session, CURSOR, &cursor).await?;
+            setting::put(&mut session, &place, &cursor).await?;
         }
         session.commit().await?;
         self.written = Instant::now();

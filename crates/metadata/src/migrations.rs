@@ -57,6 +57,12 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
         include_str!("../../../migrations/sqlite/0008_readiness.sql"),
         include_str!("../../../migrations/postgres/0008_readiness.sql"),
     ),
+    (
+        9,
+        "list_parts",
+        include_str!("../../../migrations/sqlite/0009_list_parts.sql"),
+        include_str!("../../../migrations/postgres/0009_list_parts.sql"),
+    ),
 ];
 
 /// The migrator of the engine.

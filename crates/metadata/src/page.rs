@@ -25,7 +25,7 @@ impl Page {
 
     /// How the page is read from the beginning.
     pub(crate) fn forward(self) -> Reach {
-        Reach { from_end: false, limit: self.limit(), offset: self.offset() }
+        Reach { from_end: false, limit: self.limit(), offset: self.offset(), part: i64::MAX }
     }
 
     /// How the page of a list of `total` rows is read; `None` when it has no rows.
@@ -37,7 +37,8 @@ impl Page {
         }
         let behind = total - offset - limit;
         let from_end = behind < offset;
-        Some(Reach { from_end, limit, offset: if from_end { behind } else { offset } })
+        let (offset, part) = if from_end { (behind, i64::MIN) } else { (offset, i64::MAX) };
+        Some(Reach { from_end, limit, offset, part })
     }
 }
 
@@ -48,6 +49,9 @@ pub(crate) struct Reach {
     pub(crate) from_end: bool,
     pub(crate) limit: i64,
     pub(crate) offset: i64,
+    /// The part of the list that is read first, where lists have parts (migration 9); all before it are
+    /// passed over and not in `offset`.
+    pub(crate) part: i64,
 }
 
 impl Reach {
@@ -62,7 +66,7 @@ impl Reach {
 /// are looked up. The second limit tells PostgreSQL, which plans without knowing $2, that these are
 /// few.
 macro_rules! page_keys {
-    ($keys:literal, $table:literal, $condition:literal, $order:literal) => {
+    ($keys:literal, $table:literal, $condition:expr, $order:literal) => {
         concat!(
             "WITH reached AS MATERIALIZED (SELECT ",
             $keys,

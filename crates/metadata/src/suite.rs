@@ -7,6 +7,7 @@ mod images;
 mod lists;
 mod lookups;
 mod names;
+mod parts;
 mod places;
 mod plans;
 mod schema;
@@ -21,7 +22,7 @@ macro_rules! suite {
     };
     (@place $place:ident, $make:expr, $($case:ident::$test:ident;)*) => {
         mod $place {
-            use super::{commits, images, lists, lookups, names, places, plans, schema, sessions, tasks, transactions};
+            use super::{commits, images, lists, lookups, names, parts, places, plans, schema, sessions, tasks, transactions};
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
@@ -54,6 +55,8 @@ suite! {
     lists::builds_are_listed_and_counted_by_every_filter;
     lists::every_list_counts_what_it_shows;
     lists::tags_are_listed_last_moved_first_from_any_place;
+    parts::a_page_far_from_both_ends_has_its_own_rows;
+    parts::a_full_part_is_followed_by_another;
     plans::a_page_reads_an_index_and_its_own_rows;
     lookups::one_statement_finds_repository_and_content;
     tasks::a_status_is_the_same_in_statements_and_in_code;

@@ -51,6 +51,8 @@ impl Words {
 pub struct TaskView {
     pub task_id: String,
     pub kind: String,
+    /// Whose it is.
+    pub tenant: String,
     pub state: TaskState,
     /// [`Self::state`] as all kinds of tasks are told about.
     pub status: TaskStatus,
@@ -99,12 +101,27 @@ pub async fn list(
     Ok((rows.into_iter().map(view).collect::<Result<_, _>>()?, total))
 }
 
+/// As [`list`], the tasks that a tenant has in the queue `maintenance`.
+///
+/// # Errors
+/// [`TaskError`] when the database fails.
+pub async fn list_maintenance_of_tenant(
+    session: &mut Session,
+    tenant: &str,
+    kind: &str,
+    page: Page,
+) -> Result<(Vec<TaskView>, i64), TaskError> {
+    let (rows, total) = task::list_maintenance_of_tenant(session, tenant, kind, page).await?;
+    Ok((rows.into_iter().map(view).collect::<Result<_, _>>()?, total))
+}
+
 fn view(row: TaskRow) -> Result<TaskView, TaskError> {
     let progress = serde_json::from_str(&row.progress)
         .map_err(|error| TaskError::Stored("progress", error))?;
     Ok(TaskView {
         task_id: row.task_id,
         kind: row.kind,
+        tenant: row.tenant,
         state: row.state,
         status: TaskStatus::of(row.state, row.attempt),
         attempt: row.attempt,

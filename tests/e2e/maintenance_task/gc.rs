@@ -141,7 +141,8 @@ fn untagged_images_go_by_the_policy_and_the_clock() {
     }
     assert_eq!(registry.manifest("app/one", "latest").expect("the tag").digest, second);
     // The clock's own tasks are shown like any other, newest first.
-    let list = [("InstanceId", instance.as_str()), ("Kind", "GC"), ("PageSize", "5")];
+    let list =
+        [("InstanceId", instance.as_str()), ("Kind", "GC"), ("PageSize", "5"), maintenance::SERVER];
     let listed = server.api().call("ListMaintenanceTask", &list);
     assert!(listed["TotalCount"].as_i64().is_some_and(|count| count > 3), "{listed}");
     let tasks = listed["Tasks"].as_array().expect("tasks").clone();
@@ -149,8 +150,8 @@ fn untagged_images_go_by_the_policy_and_the_clock() {
     let times: Vec<i64> = tasks.iter().filter_map(|task| task["CreateTime"].as_i64()).collect();
     assert!(times.is_sorted_by(|one, next| one >= next), "{listed}");
     let ended = tasks.iter().find(|task| task["TaskStatus"] == "SUCCESS").expect("one has ended");
-    let cancel =
-        [("InstanceId", instance.as_str()), ("TaskId", ended["TaskId"].as_str().expect("an id"))];
+    let id = ended["TaskId"].as_str().expect("an id");
+    let cancel = [("InstanceId", instance.as_str()), ("TaskId", id), maintenance::SERVER];
     let refused = server.api().try_call("CancelMaintenanceTask", &cancel).expect("an answer");
     assert_eq!(refused.body["Code"], "MAINTENANCE_TASK_FINISHED");
 }

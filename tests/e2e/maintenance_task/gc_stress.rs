@@ -263,7 +263,11 @@ fn stress(mut place: Place, name: &str) {
     }
     let collections = place.servers[0].api().call(
         "ListMaintenanceTask",
-        &[("InstanceId", &place.servers[0].credentials().instance_id), ("Kind", "GC")],
+        &[
+            ("InstanceId", &place.servers[0].credentials().instance_id),
+            ("Kind", "GC"),
+            berth_tests::maintenance::SERVER,
+        ],
     );
     let collected: f64 = place
         .servers

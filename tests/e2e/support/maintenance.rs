@@ -9,11 +9,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Runs a task of maintenance (`GC` or `SCRUB`) to its end and returns it.
+/// Takes all tasks, whosever they are.
+pub const SERVER: (&str, &str) = ("Scope", "SERVER");
+
+/// Has the whole server do maintenance (`GC` or `SCRUB`) and returns the task as it ended.
 #[must_use]
 pub fn run(server: &TestServer, kind: &str) -> Value {
     let instance = server.credentials().instance_id.as_str();
-    let parameters = [("InstanceId", instance), ("Kind", kind)];
+    let parameters = [("InstanceId", instance), ("Kind", kind), SERVER];
     let made = server.api().call("CreateMaintenanceTask", &parameters);
     wait(server, &text(&made, "TaskId"))
 }
@@ -27,7 +30,8 @@ pub fn wait(server: &TestServer, id: &str) -> Value {
     let (api, instance) = (server.api(), server.credentials().instance_id.as_str());
     let begin = Instant::now();
     loop {
-        let task = api.call("GetMaintenanceTask", &[("InstanceId", instance), ("TaskId", id)]);
+        let parameters = [("InstanceId", instance), ("TaskId", id), SERVER];
+        let task = api.call("GetMaintenanceTask", &parameters);
         if task["TaskStatus"] == "SUCCESS" || task["TaskStatus"] == "FAILED" {
             return task;
         }
@@ -41,8 +45,9 @@ pub fn wait(server: &TestServer, id: &str) -> Value {
 #[must_use]
 pub fn log(server: &TestServer, task: &Value) -> String {
     let (instance, id) = (server.credentials().instance_id.as_str(), text(task, "TaskId"));
-    let parameters =
-        [("InstanceId", instance), ("TaskId", id.as_str()), ("PageNo", "1"), ("PageSize", "100")];
+    let page = [("PageNo", "1"), ("PageSize", "100")];
+    let parameters = [[("InstanceId", instance), ("TaskId", id.as_str())], page].concat();
+    let parameters = [parameters, vec![SERVER]].concat();
     let page = server.api().call("ListMaintenanceTaskLog", &parameters);
     let lines = page["TaskLogs"].as_array().cloned().unwrap_or_default();
     lines.iter().map(|line| text(line, "Message") + "\n").collect()

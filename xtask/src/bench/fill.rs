@@ -66,13 +66,13 @@ impl Database<'_> {
                  {numbers} INSERT INTO build_task (task_id, instance_id, repo_id, build_type, \
                  parameters, priority, source_tag, source_digest, source_size, source_layer_count, \
                  target_tag, target_digest, target_size, target_layer_count, created_at, \
-                 listed_status) SELECT 'i2a-' || CAST(1000000000000000 \
+                 listed_status, part) SELECT 'i2a-' || CAST(1000000000000000 \
                  + i * 6700417 % 10000000019 AS TEXT), '{instance_id}', \
                  'crr-' || CAST(1000000000000000 + i / 10 % {REPOSITORIES} AS TEXT), \
                  'IMAGE_TO_ACCELERATED_IMAGE', '{{}}', 3, 'v' || CAST(i / 1000 % 500 AS TEXT), \
                  '{DIGEST}', 1000, 3, 'x_accelerated', '{DIGEST}', 1000, 3, \
                  1700000000000 + i * 1000, CASE WHEN i % {WAITING} = 9 THEN 'PENDING' \
-                 WHEN i % 100 = 50 THEN 'FAILED' ELSE 'SUCCEEDED' END FROM n;\n"
+                 WHEN i % 100 = 50 THEN 'FAILED' ELSE 'SUCCEEDED' END, i / 16384 FROM n;\n"
             )
         })?;
         self.in_portions(tags, |numbers| {

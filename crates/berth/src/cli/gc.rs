@@ -16,7 +16,7 @@ use super::{Failure, runtime};
 /// Collects what nothing uses any more, from the database and the store of the configuration.
 ///
 /// A server does this by itself every `gc.interval`. On SQLite, a collection needs the database for
-/// itself: stop the server, or ask it with `berth call CreateMaintenanceTask --Kind GC`. With
+/// itself: stop the server, or ask it with `berth call CreateMaintenanceTask --Scope SERVER --Kind GC`. With
 /// --dry-run or --check nothing is changed, and a server may run.
 ///
 /// Exit code 0 when it was done, 1 when it failed or --check found something.

@@ -16,7 +16,7 @@ use super::{Failure, runtime};
 /// subscriptions copied them.
 ///
 /// A server does this by itself every `scrub.interval`. On SQLite, a scrub needs the database for
-/// itself: stop the server, or ask it with `berth call CreateMaintenanceTask --Kind SCRUB`.
+/// itself: stop the server, or ask it with `berth call CreateMaintenanceTask --Scope SERVER --Kind SCRUB`.
 ///
 /// Exit code 0 when every blob is whole or was repaired, 1 when one is not or could not be read.
 #[derive(Debug, Args)]

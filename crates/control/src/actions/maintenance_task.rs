@@ -1,7 +1,8 @@
-//! Maintenance tasks of the server: create, get, list, log, cancel. All of them are Berth's own.
+//! Maintenance tasks of an instance or of the server: create, get, list, log, cancel. All of them are
+//! Berth's own.
 
 use async_trait::async_trait;
-use berth_maintenance::{MaintenanceKind, MaintenanceTask};
+use berth_maintenance::{MaintenanceKind, MaintenanceScope, MaintenanceTask};
 use berth_tasks::{TaskStatus, Words};
 use serde_json::Value;
 
@@ -18,10 +19,12 @@ request! { CreateMaintenanceTask {
     /// `GC` collects what nothing uses; `SCRUB` reads every blob again; `HISTORY` forgets finished
     /// tasks.
     kind: String = Extension "Kind",
+    /// `INSTANCE` when left out; `SERVER` for the whole server, which takes the right to everything.
+    scope: Option<String> = Extension "Scope",
 } }
 
 response! { CreatedMaintenanceTask {
-    /// The id of the task; of the unfinished one of the kind when there is one.
+    /// The id of the task; of the unfinished one of the kind and scope when there is one.
     task_id: String = Extension "TaskId",
 } }
 
@@ -30,13 +33,23 @@ fn kind(text: &str) -> Result<MaintenanceKind, ApiError> {
         .ok_or_else(|| ApiError::invalid("Kind", format!("`{text}` is none of GC, SCRUB, HISTORY")))
 }
 
+/// What the task works on. Dispatch has authorised the caller for the same (`Extent::InstanceOrEverything`).
+fn scope(call: &Call, text: Option<&str>) -> Result<MaintenanceScope, ApiError> {
+    match text.unwrap_or_default() {
+        "SERVER" => Ok(MaintenanceScope::Server),
+        "INSTANCE" | "" => Ok(MaintenanceScope::Instance(call.instance_id()?.to_owned())),
+        other => Err(ApiError::invalid("Scope", format!("`{other}` is none of INSTANCE, SERVER"))),
+    }
+}
+
 #[async_trait]
 impl Action for CreateMaintenanceTask {
     type Response = CreatedMaintenanceTask;
 
     async fn run(self, control: &Control, call: &Call) -> Result<CreatedMaintenanceTask, ApiError> {
+        let scope = scope(call, self.scope.as_deref())?;
         let kind = kind(&self.kind)?;
-        let task_id = control.maintenance().tasks().create(&call.ctx, kind).await?;
+        let task_id = control.maintenance().tasks().create(&call.ctx, &scope, kind).await?;
         Ok(CreatedMaintenanceTask { task_id })
     }
 }
@@ -44,6 +57,8 @@ impl Action for CreateMaintenanceTask {
 request! { GetMaintenanceTask {
     /// The instance.
     _instance_id: String = Extension "InstanceId",
+    /// `INSTANCE` when left out; `SERVER` for the whole server, which takes the right to everything.
+    scope: Option<String> = Extension "Scope",
     /// The task.
     task_id: String = Extension "TaskId",
 } }
@@ -94,8 +109,9 @@ fn answer(MaintenanceTask { kind, task }: MaintenanceTask) -> MaintenanceTaskAns
 impl Action for GetMaintenanceTask {
     type Response = MaintenanceTaskAnswer;
 
-    async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskAnswer, ApiError> {
-        Ok(answer(control.maintenance().tasks().find(&self.task_id).await?))
+    async fn run(self, control: &Control, call: &Call) -> Result<MaintenanceTaskAnswer, ApiError> {
+        let scope = scope(call, self.scope.as_deref())?;
+        Ok(answer(control.maintenance().tasks().find(&scope, &self.task_id).await?))
     }
 }
 
@@ -108,6 +124,8 @@ request! { ListMaintenanceTask {
     page_no: Option<i64> = Extension "PageNo",
     /// Tasks per page, 30 when left out, at most 100.
     page_size: Option<i64> = Extension "PageSize",
+    /// `INSTANCE` when left out; `SERVER` for the whole server, which takes the right to everything.
+    scope: Option<String> = Extension "Scope",
 } }
 
 response! { MaintenanceTaskList {
@@ -125,10 +143,11 @@ response! { MaintenanceTaskList {
 impl Action for ListMaintenanceTask {
     type Response = MaintenanceTaskList;
 
-    async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskList, ApiError> {
+    async fn run(self, control: &Control, call: &Call) -> Result<MaintenanceTaskList, ApiError> {
+        let scope = scope(call, self.scope.as_deref())?;
         let page = page(self.page_no, self.page_size)?;
         let kind = self.kind.as_deref().filter(|text| !text.is_empty()).map(kind).transpose()?;
-        let (tasks, total_count) = control.maintenance().tasks().list(kind, page).await?;
+        let (tasks, total_count) = control.maintenance().tasks().list(&scope, kind, page).await?;
         Ok(MaintenanceTaskList {
             page_no: page.number,
             page_size: page.size,
@@ -145,6 +164,8 @@ request! { ListMaintenanceTaskLog {
     page_no: Option<i64> = Extension "PageNo",
     /// Lines per page, 30 when left out, at most 100.
     page_size: Option<i64> = Extension "PageSize",
+    /// `INSTANCE` when left out; `SERVER` for the whole server, which takes the right to everything.
+    scope: Option<String> = Extension "Scope",
     /// The task.
     task_id: String = Extension "TaskId",
 } }
@@ -170,10 +191,11 @@ response! {
 impl Action for ListMaintenanceTaskLog {
     type Response = MaintenanceTaskLog;
 
-    async fn run(self, control: &Control, _: &Call) -> Result<MaintenanceTaskLog, ApiError> {
+    async fn run(self, control: &Control, call: &Call) -> Result<MaintenanceTaskLog, ApiError> {
+        let scope = scope(call, self.scope.as_deref())?;
         let page = page(self.page_no, self.page_size)?;
         let maintenance = control.maintenance().tasks();
-        let (lines, total_count) = maintenance.log(&self.task_id, page).await?;
+        let (lines, total_count) = maintenance.log(&scope, &self.task_id, page).await?;
         let line = |line: berth_tasks::LogLine| MaintenanceLogLine {
             line_number: line.line_number,
             message: line.message,
@@ -185,6 +207,8 @@ impl Action for ListMaintenanceTaskLog {
 request! { CancelMaintenanceTask {
     /// The instance.
     _instance_id: String = Extension "InstanceId",
+    /// `INSTANCE` when left out; `SERVER` for the whole server, which takes the right to everything.
+    scope: Option<String> = Extension "Scope",
     /// The task.
     task_id: String = Extension "TaskId",
 } }
@@ -194,7 +218,8 @@ impl Action for CancelMaintenanceTask {
     type Response = Done;
 
     async fn run(self, control: &Control, call: &Call) -> Result<Done, ApiError> {
-        control.maintenance().tasks().cancel(&call.ctx, &self.task_id).await?;
+        let scope = scope(call, self.scope.as_deref())?;
+        control.maintenance().tasks().cancel(&call.ctx, &scope, &self.task_id).await?;
         Ok(Done {})
     }
 }

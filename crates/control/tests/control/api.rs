@@ -400,6 +400,37 @@ async fn maintenance_tasks() {
 }
 
 #[tokio::test]
+async fn maintenance_works_on_the_instance_unless_it_is_the_servers() {
+    let fixture = Fixture::new().await;
+    let id = fixture.instance_id.as_str();
+    let create = [("InstanceId", id), ("Kind", "GC")];
+    let of_server = [("InstanceId", id), ("Kind", "GC"), ("Scope", "SERVER")];
+    let instance = ok(&fixture, "CreateMaintenanceTask", &create).await;
+    let server = ok(&fixture, "CreateMaintenanceTask", &of_server).await;
+    assert_ne!(instance["TaskId"], server["TaskId"]);
+    let same = [("InstanceId", id), ("Kind", "GC"), ("Scope", "INSTANCE")];
+    let again = ok(&fixture, "CreateMaintenanceTask", &same).await;
+    assert_eq!(again["TaskId"], instance["TaskId"]);
+    let wrong = [("InstanceId", id), ("Kind", "GC"), ("Scope", "server")];
+    let wrong = refusal(&fixture, "CreateMaintenanceTask", &wrong).await;
+    assert_eq!(wrong, (400, "InvalidScope".to_owned()));
+
+    // The server's tasks are not the instance's.
+    let listed = ok(&fixture, "ListMaintenanceTask", &create).await;
+    assert_eq!(
+        (&listed["TotalCount"], &listed["Tasks"][0]["TaskId"]),
+        (&json!(1), &instance["TaskId"])
+    );
+    assert_eq!(ok(&fixture, "ListMaintenanceTask", &of_server).await["TotalCount"], 2);
+    let task_id = server["TaskId"].as_str().expect("an id");
+    let named = [("InstanceId", id), ("TaskId", task_id)];
+    for action in ["GetMaintenanceTask", "ListMaintenanceTaskLog", "CancelMaintenanceTask"] {
+        assert_eq!(failure(&fixture, action, &named).await, "MAINTENANCE_TASK_NOT_EXIST");
+        ok(&fixture, action, &[named[0], named[1], ("Scope", "SERVER")]).await;
+    }
+}
+
+#[tokio::test]
 async fn the_policy_of_the_untagged() {
     let fixture = Fixture::new().await;
     let id = fixture.instance_id.as_str();

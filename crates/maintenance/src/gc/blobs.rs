@@ -29,27 +29,46 @@ impl Run<'_> {
             let mut session = self.maintenance.db.begin().await?;
             let due = gc::due_blobs(&mut session, self.until, after.as_ref(), BATCH, Hold::Yes);
             let due = due.await?;
-            let mut gone = Vec::new();
-            for found in &due {
-                if self.maintenance.review(&mut session, found, self.until).await? {
-                    gone.push(found.clone());
-                }
-            }
-            session.commit().await?;
-            self.report.reviewed += due.len() as u64;
-            let keys: Vec<_> = gone.iter().map(|found| found.storage_key.clone()).collect();
-            self.maintenance.artifacts.blobs().remove_objects(&keys).await?;
-            for found in gone {
-                self.report.blobs += 1;
-                self.report.blob_bytes += u64::try_from(found.size).unwrap_or(0);
-                let (digest, size) = (found.digest, found.size);
-                self.watch.item(&GcItem::Blob { digest, size }).await;
-            }
-            self.progress(GcStage::Blobs).await;
+            self.review(session, &due).await?;
             match due.last() {
                 Some(last) if is_full(&due) => after = Some(last.clone()),
                 _ => break,
             }
+        }
+        self.progress(GcStage::Blobs).await;
+        Ok(())
+    }
+
+    /// Those of the blobs that are due, which a repository had until now.
+    pub(super) async fn blobs_of(&mut self, digests: &[Digest]) -> Result<(), ArtifactError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let mut session = self.maintenance.db.begin().await?;
+        let mut due = Vec::new();
+        for digest in digests {
+            due.extend(gc::due_blob(&mut session, digest, self.until).await?);
+        }
+        self.review(session, &due).await
+    }
+
+    /// Reviews blobs whose rows the transaction holds, and ends it.
+    async fn review(&mut self, mut session: Session, due: &[DueBlob]) -> Result<(), ArtifactError> {
+        let mut gone = Vec::new();
+        for found in due {
+            if self.maintenance.review(&mut session, found, self.until).await? {
+                gone.push(found.clone());
+            }
+        }
+        session.commit().await?;
+        self.report.reviewed += due.len() as u64;
+        let keys: Vec<_> = gone.iter().map(|found| found.storage_key.clone()).collect();
+        self.maintenance.artifacts.blobs().remove_objects(&keys).await?;
+        for found in gone {
+            self.report.blobs += 1;
+            self.report.blob_bytes += u64::try_from(found.size).unwrap_or(0);
+            let (digest, size) = (found.digest, found.size);
+            self.watch.item(&GcItem::Blob { digest, size }).await;
         }
         self.progress(GcStage::Blobs).await;
         Ok(())

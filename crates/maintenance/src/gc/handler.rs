@@ -8,7 +8,8 @@ use berth_tasks::{Handler, TaskFailure, TaskHandle};
 use serde_json::json;
 
 use super::{GcItem, GcReport, GcStage, GcWatch};
-use crate::{Maintenance, MaintenanceKind};
+use crate::scope::Payload;
+use crate::{Maintenance, MaintenanceKind, MaintenanceScope};
 
 /// Lines about single things in the log of one task; a first collection may have millions.
 const MOST_LINES: u64 = 1000;
@@ -30,7 +31,8 @@ impl Handler for Collector {
 
     async fn run(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
         let watch = Watch { task: task.clone(), lines: AtomicU64::new(0) };
-        let done = self.0.gc().run(&watch).await;
+        let scope = MaintenanceScope::from(task.payload::<Option<Payload>>()?);
+        let done = self.0.gc().run_in(&scope, &watch).await;
         let told = watch.lines.load(Ordering::Relaxed);
         if told > MOST_LINES {
             task.log(format!("{} further things are not listed", told - MOST_LINES)).await;

@@ -12,7 +12,8 @@ impl Run<'_> {
         let mut after = String::new();
         loop {
             let mut session = self.maintenance.db.read().await?;
-            let found = gc::link_repositories(&mut session, self.until, &after, BATCH);
+            let found =
+                gc::link_repositories(&mut session, self.instance_id, self.until, &after, BATCH);
             let found = found.await?;
             drop(session);
             let Some(last) = found.last() else { break };
@@ -50,9 +51,12 @@ impl Run<'_> {
             self.report.reviewed += due.len() as u64;
             self.report.links += gone.len() as u64;
             let name = format!("{}/{}", row.namespace_name, row.name);
-            for digest in gone {
-                let repository = name.clone();
+            for digest in &gone {
+                let (repository, digest) = (name.clone(), digest.clone());
                 self.watch.item(&GcItem::Link { repository, digest }).await;
+            }
+            if self.instance_id.is_some() {
+                self.blobs_of(&gone).await?;
             }
             self.progress(GcStage::Links).await;
             match due.last() {

@@ -18,7 +18,13 @@ impl Run<'_> {
             let mut any = false;
             loop {
                 let mut session = self.maintenance.db.read().await?;
-                let found = gc::manifest_repositories(&mut session, self.until, &after, BATCH);
+                let found = gc::manifest_repositories(
+                    &mut session,
+                    self.instance_id,
+                    self.until,
+                    &after,
+                    BATCH,
+                );
                 let found = found.await?;
                 drop(session);
                 let Some(last) = found.last() else { break };

@@ -32,7 +32,7 @@ impl Gc<'_> {
     /// # Errors
     /// `Stopped` when the watch stops it; when database or store fail.
     pub async fn preview(&self, watch: &dyn GcWatch) -> Result<GcReport, ArtifactError> {
-        let mut run = Run::new(self.0, watch);
+        let mut run = Run::new(self.0, None, watch);
         let mut plan = Plan::new();
         run.preview_manifests(&mut plan).await?;
         run.preview_links(&mut plan).await?;
@@ -55,7 +55,7 @@ impl Run<'_> {
         let mut after = String::new();
         loop {
             self.check()?;
-            let found = gc::manifest_repositories(&mut session, self.until, &after, BATCH);
+            let found = gc::manifest_repositories(&mut session, None, self.until, &after, BATCH);
             let found = found.await?;
             let Some(last) = found.last() else { break };
             after.clone_from(last);
@@ -108,7 +108,7 @@ impl Run<'_> {
         let cascades = self.cascades();
         let mut after = String::new();
         loop {
-            let found = gc::link_repositories(&mut session, self.until, &after, BATCH);
+            let found = gc::link_repositories(&mut session, None, self.until, &after, BATCH);
             let found = found.await?;
             let Some(last) = found.last() else { break };
             after.clone_from(last);

@@ -4,6 +4,9 @@ use async_trait::async_trait;
 use berth_tasks::{Handler, TaskFailure, TaskHandle};
 use serde_json::json;
 
+use crate::MaintenanceScope;
+use crate::scope::Payload;
+
 use super::{Scrub, ScrubProgress, ScrubWatch};
 
 #[async_trait]
@@ -13,6 +16,7 @@ impl Handler for Scrub {
     }
 
     async fn run(&self, task: &TaskHandle) -> Result<(), TaskFailure> {
+        let scope = MaintenanceScope::from(task.payload::<Option<Payload>>()?);
         let stop = task.cancelled();
         // What was found until then is written down; the next pass goes on from there.
         let done = tokio::select! {
@@ -20,7 +24,7 @@ impl Handler for Scrub {
             () = stop.cancelled() => {
                 return Err(task.check().err().unwrap_or(TaskFailure::Canceled));
             }
-            done = Scrub::run(self, task) => done,
+            done = self.run_in(&scope, task) => done,
         };
         done.map_err(TaskFailure::from)?;
         task.complete(task.fenced().await?).await

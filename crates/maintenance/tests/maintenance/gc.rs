@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use berth_artifacts::{GcConfig, Promise, Repository, RepositoryChanges};
-use berth_maintenance::{GcItem, GcReport, GcWatch, MaintenanceKind};
+use berth_maintenance::{GcItem, GcReport, GcWatch, MaintenanceKind, MaintenanceScope};
 use berth_metadata::tables::converted_layer::{self, ConvertedLayer};
 use berth_metadata::{Page, args};
 use berth_oci::media_type;
@@ -375,17 +375,18 @@ async fn a_crash_leaves_nothing_that_is_not_ended_later(place: Place) {
 async fn the_tasks_are_made_once_and_shown(place: Place) {
     let maintenance = place.artifacts.maintenance();
     let maintenance = maintenance.tasks();
-    let first = maintenance.create(&place.ctx, MaintenanceKind::Gc).await.expect("task");
-    let again = maintenance.create(&place.ctx, MaintenanceKind::Gc).await.expect("task");
+    let server = &MaintenanceScope::Server;
+    let first = maintenance.create(&place.ctx, server, MaintenanceKind::Gc).await.expect("task");
+    let again = maintenance.create(&place.ctx, server, MaintenanceKind::Gc).await.expect("task");
     assert_eq!(first, again, "one of a kind at a time");
-    let other = maintenance.create(&place.ctx, MaintenanceKind::Scrub).await.expect("task");
-    let all = maintenance.list(None, Page::new(1, 9)).await.expect("list");
+    let other = maintenance.create(&place.ctx, server, MaintenanceKind::Scrub).await.expect("task");
+    let all = maintenance.list(server, None, Page::new(1, 9)).await.expect("list");
     assert_eq!((all.0.len(), all.1), (2, 2));
-    let of_kind = maintenance.list(Some(MaintenanceKind::Scrub), Page::new(1, 9)).await;
+    let of_kind = maintenance.list(server, Some(MaintenanceKind::Scrub), Page::new(1, 9)).await;
     assert_eq!(of_kind.expect("list").0[0].task.task_id, other);
-    maintenance.cancel(&place.ctx, &first).await.expect("cancel");
-    assert!(maintenance.cancel(&place.ctx, &first).await.is_err(), "it has ended");
-    assert!(maintenance.find("absent").await.is_err());
+    maintenance.cancel(&place.ctx, server, &first).await.expect("cancel");
+    assert!(maintenance.cancel(&place.ctx, server, &first).await.is_err(), "it has ended");
+    assert!(maintenance.find(server, "absent").await.is_err());
     for every in [3600, 3600, 60, 0] {
         let every = Duration::from_secs(every);
         maintenance.arrange(MaintenanceKind::Gc, every).await.expect("arrange");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use berth_maintenance::{Forgotten, History, HistoryConfig};
+use berth_maintenance::{Forgotten, History, HistoryConfig, MaintenanceScope};
 use berth_metadata::args;
 use berth_metadata::tables::{artifact_build_task, artifact_subscription_task};
 use berth_tasks::{NewTask, enqueue};
@@ -21,7 +21,7 @@ on_both_engines!(
 const DAY: i64 = 24 * 3_600_000;
 
 /// A task and its row; it ended `ended` days ago, if it did, and was made an hour before.
-async fn add(place: &Place, id: &str, of: Of<'_>, days_ago: i64, ended: bool) {
+pub(crate) async fn add(place: &Place, id: &str, of: Of<'_>, days_ago: i64, ended: bool) {
     let mut session = place.artifacts.db.begin().await.expect("begin");
     let at = SystemClock.now() - days_ago * DAY;
     let task = NewTask {
@@ -86,12 +86,12 @@ async fn add(place: &Place, id: &str, of: Of<'_>, days_ago: i64, ended: bool) {
     session.commit().await.expect("commit");
 }
 
-enum Of<'a> {
+pub(crate) enum Of<'a> {
     Build { repo_id: &'a str, tag: &'a str },
     Rule(&'a str),
 }
 
-async fn left(place: &Place) -> Vec<String> {
+pub(crate) async fn left(place: &Place) -> Vec<String> {
     let mut session = place.artifacts.db.read().await.expect("read");
     let rows = session.fetch_all("SELECT task_id FROM task ORDER BY task_id", args![]).await;
     let rows = rows.expect("rows");
@@ -100,7 +100,8 @@ async fn left(place: &Place) -> Vec<String> {
 
 async fn forget(place: &Place, days: u64, count: u32) -> Forgotten {
     let config = HistoryConfig { keep: Duration::from_secs(days * 24 * 3600), count };
-    History::new(place.artifacts.db.clone(), config).run(|_| true).await.expect("history")
+    let history = History::new(place.artifacts.db.clone(), config);
+    history.run(&MaintenanceScope::Server, |_| true).await.expect("history")
 }
 
 async fn old_builds_go_and_the_newest_of_each_tag_stays(place: Place) {

@@ -3,4 +3,5 @@
 mod gc;
 mod gc_races;
 mod history;
+mod scopes;
 mod scrub;

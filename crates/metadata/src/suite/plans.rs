@@ -52,8 +52,9 @@ async fn plan(session: &mut Session, text: &str) -> String {
         if !text.contains(&format!("${number}")) {
             break;
         }
-        let is_time = text.contains("updated_at = $4") || text.contains("updated_at < $4");
-        values.extend(if number == 4 && is_time { args![5_i64] } else { args!["x"] });
+        let numeric = ["updated_at = $4", "updated_at < $4", "part <= $4", "part >= $4"];
+        let is_number = number == 4 && numeric.iter().any(|part| text.contains(part));
+        values.extend(if is_number { args![5_i64] } else { args!["x"] });
     }
     let column = match session.engine() {
         Engine::Sqlite => "detail",

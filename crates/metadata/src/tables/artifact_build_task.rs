@@ -3,7 +3,7 @@
 
 use berth_types::{Digest, Millis};
 
-use super::list_count::{self, List};
+use super::list_count::{self, List, next_part};
 use super::task::TaskStatus;
 use crate::page::page_keys;
 use crate::{Change, DbError, Page, Row, Session, Value, args};
@@ -17,55 +17,60 @@ macro_rules! row {
     };
 }
 
-/// $1 is the instance, the filters begin at $4.
+/// $1 is the instance, $4 the part to begin with, the filters begin at $5.
 macro_rules! page {
-    ($condition:literal, $order:literal) => {
+    ($condition:expr, $order:literal) => {
         concat!(
             page_keys!("task_id", "build_task", $condition, $order),
             row!(
                 "page p JOIN build_task b ON b.task_id = p.task_id \
-                 JOIN task t ON t.task_id = p.task_id ORDER BY b.created_at DESC, b.task_id DESC"
+                 JOIN task t ON t.task_id = p.task_id \
+                 ORDER BY b.part DESC, b.created_at DESC, b.task_id DESC"
             )
         )
     };
 }
 macro_rules! newest {
     ($condition:literal) => {
-        page!($condition, "created_at DESC, task_id DESC")
+        page!(concat!($condition, " AND part <= $4"), "part DESC, created_at DESC, task_id DESC")
     };
 }
 macro_rules! oldest {
     ($condition:literal) => {
-        page!($condition, "created_at, task_id")
+        page!(concat!($condition, " AND part >= $4"), "part, created_at, task_id")
     };
 }
 
-const INSERT: &str = "INSERT INTO build_task (task_id, instance_id, repo_id, build_type, rule_id, \
-    parameters, priority, source_tag, source_digest, source_size, source_layer_count, target_tag, \
-    created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+const INSERT: &str = concat!(
+    "INSERT INTO build_task (task_id, instance_id, repo_id, build_type, rule_id, parameters, \
+     priority, source_tag, source_digest, source_size, source_layer_count, target_tag, created_at, \
+     part) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, ",
+    next_part!("build_task"),
+    ")"
+);
 const FIND: &str = row!(
     "build_task b JOIN task t ON t.task_id = b.task_id WHERE b.instance_id = $1 AND b.task_id = $2"
 );
 const ALL: &str = newest!("instance_id = $1");
 const ALL_FROM_END: &str = oldest!("instance_id = $1");
-const REPO: &str = newest!("instance_id = $1 AND repo_id = $4");
-const REPO_FROM_END: &str = oldest!("instance_id = $1 AND repo_id = $4");
-const TAG: &str = newest!("instance_id = $1 AND source_tag = $4");
-const TAG_FROM_END: &str = oldest!("instance_id = $1 AND source_tag = $4");
-const REPO_TAG: &str = newest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5");
-const REPO_TAG_FROM_END: &str = oldest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5");
-const STATUS: &str = newest!("instance_id = $1 AND listed_status = $4");
-const STATUS_FROM_END: &str = oldest!("instance_id = $1 AND listed_status = $4");
-const REPO_STATUS: &str = newest!("instance_id = $1 AND repo_id = $4 AND listed_status = $5");
+const REPO: &str = newest!("instance_id = $1 AND repo_id = $5");
+const REPO_FROM_END: &str = oldest!("instance_id = $1 AND repo_id = $5");
+const TAG: &str = newest!("instance_id = $1 AND source_tag = $5");
+const TAG_FROM_END: &str = oldest!("instance_id = $1 AND source_tag = $5");
+const REPO_TAG: &str = newest!("instance_id = $1 AND repo_id = $5 AND source_tag = $6");
+const REPO_TAG_FROM_END: &str = oldest!("instance_id = $1 AND repo_id = $5 AND source_tag = $6");
+const STATUS: &str = newest!("instance_id = $1 AND listed_status = $5");
+const STATUS_FROM_END: &str = oldest!("instance_id = $1 AND listed_status = $5");
+const REPO_STATUS: &str = newest!("instance_id = $1 AND repo_id = $5 AND listed_status = $6");
 const REPO_STATUS_FROM_END: &str =
-    oldest!("instance_id = $1 AND repo_id = $4 AND listed_status = $5");
-const TAG_STATUS: &str = newest!("instance_id = $1 AND source_tag = $4 AND listed_status = $5");
+    oldest!("instance_id = $1 AND repo_id = $5 AND listed_status = $6");
+const TAG_STATUS: &str = newest!("instance_id = $1 AND source_tag = $5 AND listed_status = $6");
 const TAG_STATUS_FROM_END: &str =
-    oldest!("instance_id = $1 AND source_tag = $4 AND listed_status = $5");
+    oldest!("instance_id = $1 AND source_tag = $5 AND listed_status = $6");
 const REPO_TAG_STATUS: &str =
-    newest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5 AND listed_status = $6");
+    newest!("instance_id = $1 AND repo_id = $5 AND source_tag = $6 AND listed_status = $7");
 const REPO_TAG_STATUS_FROM_END: &str =
-    oldest!("instance_id = $1 AND repo_id = $4 AND source_tag = $5 AND listed_status = $6");
+    oldest!("instance_id = $1 AND repo_id = $5 AND source_tag = $6 AND listed_status = $7");
 const SET_TARGET: &str = "UPDATE build_task SET target_digest = $2, target_size = $3, \
     target_layer_count = $4 WHERE task_id = $1";
 
@@ -201,6 +206,13 @@ pub async fn list(
     let owner = format!("{instance_id} {repo_id} {source_tag}");
     let total = list_count::total(session, List::ArtifactBuildTask, &owner, status).await?;
     let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let reach = match (repo_id.as_str(), source_tag.as_str()) {
+        ("", _) | (_, "") => {
+            list_count::approach(session, List::ArtifactBuildTask, &owner, status, reach).await?
+        }
+        // Such lists are short, and not counted by parts.
+        _ => reach,
+    };
     let statement =
         reach.pick(match (!repo_id.is_empty(), !source_tag.is_empty(), !status.is_empty()) {
             (false, false, false) => [ALL, ALL_FROM_END],
@@ -212,7 +224,7 @@ pub async fn list(
             (false, true, true) => [TAG_STATUS, TAG_STATUS_FROM_END],
             (true, true, true) => [REPO_TAG_STATUS, REPO_TAG_STATUS_FROM_END],
         });
-    let mut values = args![instance_id, reach.limit, reach.offset];
+    let mut values = args![instance_id, reach.limit, reach.offset, reach.part];
     let filters =
         [repo_id.as_str(), source_tag, status].into_iter().filter(|text| !text.is_empty());
     values.extend(filters.map(Value::from));

@@ -3,7 +3,7 @@
 
 use berth_types::Millis;
 
-use super::list_count::{self, List};
+use super::list_count::{self, List, next_part};
 use super::task::TaskStatus;
 use crate::page::page_keys;
 use crate::{DbError, Page, Row, Session, args};
@@ -59,27 +59,43 @@ macro_rules! joined {
         concat!(row!("subscription_task s JOIN task t ON t.task_id = s.task_id "), $condition)
     };
 }
+/// $4 is the part to begin with.
 macro_rules! page {
-    ($condition:literal, $order:literal) => {
+    ($condition:expr, $order:literal) => {
         concat!(
             page_keys!("task_id", "subscription_task", $condition, $order),
             row!(
                 "page p JOIN subscription_task s ON s.task_id = p.task_id \
-                 JOIN task t ON t.task_id = p.task_id ORDER BY s.created_at DESC, s.task_id DESC"
+                 JOIN task t ON t.task_id = p.task_id \
+                 ORDER BY s.part DESC, s.created_at DESC, s.task_id DESC"
             )
         )
     };
 }
+macro_rules! newest {
+    ($condition:literal) => {
+        page!(concat!($condition, " AND part <= $4"), "part DESC, created_at DESC, task_id DESC")
+    };
+}
+macro_rules! oldest {
+    ($condition:literal) => {
+        page!(concat!($condition, " AND part >= $4"), "part, created_at, task_id")
+    };
+}
 
-const INSERT: &str = "INSERT INTO subscription_task (task_id, instance_id, rule_id, task_type, \
-    rule, namespace_name, repo_name, source_provider, source_namespace_name, source_repo_name, \
-    created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const INSERT: &str = concat!(
+    "INSERT INTO subscription_task (task_id, instance_id, rule_id, task_type, rule, namespace_name, \
+     repo_name, source_provider, source_namespace_name, source_repo_name, created_at, part) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, ",
+    next_part!("subscription_task"),
+    ")"
+);
 const FIND: &str = joined!("WHERE s.instance_id = $1 AND s.task_id = $2");
 const FIND_BY_ID: &str = joined!("WHERE s.task_id = $1");
-const LIST: &str = page!("instance_id = $1", "created_at DESC, task_id DESC");
-const LIST_FROM_END: &str = page!("instance_id = $1", "created_at, task_id");
-const OF_RULE: &str = page!("instance_id = $1 AND rule_id = $4", "created_at DESC, task_id DESC");
-const OF_RULE_FROM_END: &str = page!("instance_id = $1 AND rule_id = $4", "created_at, task_id");
+const LIST: &str = newest!("instance_id = $1");
+const LIST_FROM_END: &str = oldest!("instance_id = $1");
+const OF_RULE: &str = newest!("instance_id = $1 AND rule_id = $5");
+const OF_RULE_FROM_END: &str = oldest!("instance_id = $1 AND rule_id = $5");
 const RULES_OF_TARGET: &str = "SELECT rule FROM subscription_task WHERE instance_id = $1 \
     AND namespace_name = $2 AND repo_name = $3 ORDER BY created_at DESC, task_id DESC LIMIT $4";
 const SET_COUNTS: &str = "UPDATE subscription_task SET tag_total_count = $2, \
@@ -147,7 +163,9 @@ pub async fn list(
     let owner = format!("{instance_id} {rule_id}");
     let total = list_count::total(session, List::ArtifactSubscriptionTask, &owner, "").await?;
     let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
-    let mut values = args![instance_id, reach.limit, reach.offset];
+    let reach =
+        list_count::approach(session, List::ArtifactSubscriptionTask, &owner, "", reach).await?;
+    let mut values = args![instance_id, reach.limit, reach.offset, reach.part];
     let statement = if rule_id.is_empty() {
         reach.pick([LIST, LIST_FROM_END])
     } else {

@@ -7,7 +7,7 @@
 
 use berth_types::{Digest, Millis};
 
-use crate::{Change, DbError, Engine, Row, Session, args};
+use crate::{Change, DbError, Engine, Row, Session, Value, args};
 
 /// A blob, or the link of a repository to it, that waits for review.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,12 @@ pub struct DueBlob {
 
 const MANIFEST_REPOSITORIES: &str = "SELECT DISTINCT repo_id FROM manifest \
     WHERE review_after <= $1 AND repo_id > $2 ORDER BY repo_id LIMIT $3";
+const MANIFEST_REPOSITORIES_OF: &str = "SELECT r.repo_id FROM repository r \
+    WHERE r.instance_id = $4 AND r.repo_id > $2 AND EXISTS (SELECT 1 FROM manifest m \
+    WHERE m.repo_id = r.repo_id AND m.review_after <= $1) ORDER BY r.repo_id LIMIT $3";
+const LINK_REPOSITORIES_OF: &str = "SELECT r.repo_id FROM repository r \
+    WHERE r.instance_id = $4 AND r.repo_id > $2 AND EXISTS (SELECT 1 FROM repository_blob l \
+    WHERE l.repo_id = r.repo_id AND l.review_after <= $1) ORDER BY r.repo_id LIMIT $3";
 const LINK_REPOSITORIES: &str = "SELECT DISTINCT repo_id FROM repository_blob \
     WHERE review_after <= $1 AND repo_id > $2 ORDER BY repo_id LIMIT $3";
 
@@ -37,6 +43,12 @@ macro_rules! due_links {
          AND l.digest > $3 ORDER BY l.digest LIMIT $4"
     };
 }
+macro_rules! due_blob {
+    () => {
+        "SELECT b.digest, b.storage_key, b.size, b.review_after FROM blob b \
+         WHERE b.digest = $1 AND b.review_after <= $2"
+    };
+}
 macro_rules! due_blobs {
     () => {
         "SELECT b.digest, b.storage_key, b.size, b.review_after FROM blob b \
@@ -49,6 +61,8 @@ const DUE_MANIFESTS: &str = due_manifests!();
 const DUE_MANIFESTS_LOCKED: &str = concat!(due_manifests!(), " FOR UPDATE SKIP LOCKED");
 const DUE_LINKS: &str = due_links!();
 const DUE_LINKS_LOCKED: &str = concat!(due_links!(), " FOR UPDATE OF l SKIP LOCKED");
+const DUE_BLOB: &str = due_blob!();
+const DUE_BLOB_LOCKED: &str = concat!(due_blob!(), " FOR UPDATE SKIP LOCKED");
 const DUE_BLOBS: &str = due_blobs!();
 const DUE_BLOBS_LOCKED: &str = concat!(due_blobs!(), " FOR UPDATE SKIP LOCKED");
 
@@ -90,8 +104,11 @@ const USED_KEYS_POSTGRES: &str = "SELECT b.storage_key \
 pub const STATEMENTS: &[&str] = &[
     MANIFEST_REPOSITORIES,
     LINK_REPOSITORIES,
+    MANIFEST_REPOSITORIES_OF,
+    LINK_REPOSITORIES_OF,
     DUE_MANIFESTS,
     DUE_LINKS,
+    DUE_BLOB,
     DUE_BLOBS,
     IS_DUE,
     TAGGED,
@@ -113,8 +130,13 @@ pub const STATEMENTS: &[&str] = &[
 /// Statements that only SQLite knows.
 pub const SQLITE_STATEMENTS: &[&str] = &[USED_KEYS_SQLITE];
 /// Statements that only PostgreSQL knows.
-pub const POSTGRES_STATEMENTS: &[&str] =
-    &[DUE_MANIFESTS_LOCKED, DUE_LINKS_LOCKED, DUE_BLOBS_LOCKED, USED_KEYS_POSTGRES];
+pub const POSTGRES_STATEMENTS: &[&str] = &[
+    DUE_MANIFESTS_LOCKED,
+    DUE_LINKS_LOCKED,
+    DUE_BLOB_LOCKED,
+    DUE_BLOBS_LOCKED,
+    USED_KEYS_POSTGRES,
+];
 
 /// Whether the rows of an answer are kept from others until the transaction ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,24 +179,44 @@ fn due(rows: &[Row]) -> Result<Vec<DueBlob>, DbError> {
     rows.iter().map(read).collect()
 }
 
-/// Repositories with manifests to review, by id, after `after`.
+/// Repositories, of one instance or of all, with manifests to review, by id, after `after`.
 pub async fn manifest_repositories(
     session: &mut Session,
+    instance_id: Option<&str>,
     until: Millis,
     after: &str,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
-    repositories(&session.fetch_all(MANIFEST_REPOSITORIES, args![until, after, limit]).await?)
+    let statements = [MANIFEST_REPOSITORIES, MANIFEST_REPOSITORIES_OF];
+    repositories_with(session, statements, instance_id, args![until, after, limit]).await
 }
 
-/// Repositories with links to review, by id, after `after`.
+async fn repositories_with(
+    session: &mut Session,
+    [of_all, of_one]: [&'static str; 2],
+    instance_id: Option<&str>,
+    mut values: Vec<Value>,
+) -> Result<Vec<String>, DbError> {
+    let statement = match instance_id {
+        Some(instance_id) => {
+            values.push(instance_id.into());
+            of_one
+        }
+        None => of_all,
+    };
+    repositories(&session.fetch_all(statement, values).await?)
+}
+
+/// Repositories, of one instance or of all, with links to review, by id, after `after`.
 pub async fn link_repositories(
     session: &mut Session,
+    instance_id: Option<&str>,
     until: Millis,
     after: &str,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
-    repositories(&session.fetch_all(LINK_REPOSITORIES, args![until, after, limit]).await?)
+    let statements = [LINK_REPOSITORIES, LINK_REPOSITORIES_OF];
+    repositories_with(session, statements, instance_id, args![until, after, limit]).await
 }
 
 /// Manifests of a repository whose review is due, by digest, after `after`.
@@ -216,6 +258,17 @@ pub async fn due_blobs(
     let (time, digest) =
         after.map_or((Millis::MIN, ""), |after| (after.review_after, after.digest.as_str()));
     due(&session.fetch_all(statement, args![until, time, digest, limit]).await?)
+}
+
+/// The blob, held for a decision, if its review is due.
+pub async fn due_blob(
+    session: &mut Session,
+    digest: &Digest,
+    until: Millis,
+) -> Result<Option<DueBlob>, DbError> {
+    let statement = choose(session, Hold::Yes, DUE_BLOB, DUE_BLOB_LOCKED);
+    let row = session.fetch_optional(statement, args![digest, until]).await?;
+    Ok(due(&row.into_iter().collect::<Vec<_>>())?.pop())
 }
 
 /// Whether the manifest's review is still due.

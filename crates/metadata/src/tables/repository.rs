@@ -243,7 +243,7 @@ pub async fn list_after(
     limit: i64,
 ) -> Result<(Vec<Repository>, i64), DbError> {
     let total = count(session, filter).await?;
-    let reach = Reach { from_end: false, limit, offset: 0 };
+    let reach = Page::new(1, limit).forward();
     Ok((read_page(session, filter, after, reach).await?, total))
 }
 

@@ -7,9 +7,39 @@ use berth_types::{Digest, Millis};
 
 use crate::{Change, DbError, Session, args};
 
-const PAGE: &str = "SELECT digest FROM blob WHERE digest > $1 ORDER BY digest LIMIT $2";
-const AHEAD: &str = "SELECT COUNT(*) AS blobs, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes \
-    FROM blob WHERE digest > $1";
+/// Blobs that a repository of the instance has, which is the parameter.
+macro_rules! of_instance {
+    ($parameter:literal) => {
+        concat!(
+            " AND EXISTS (SELECT 1 FROM repository_blob l JOIN repository r \
+             ON r.repo_id = l.repo_id WHERE l.digest = blob.digest AND r.instance_id = ",
+            $parameter,
+            ")"
+        )
+    };
+}
+macro_rules! page {
+    ($condition:expr) => {
+        concat!(
+            "SELECT digest FROM blob WHERE digest > $1",
+            $condition,
+            " ORDER BY digest LIMIT $2"
+        )
+    };
+}
+macro_rules! ahead {
+    ($condition:expr) => {
+        concat!(
+            "SELECT COUNT(*) AS blobs, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS bytes \
+             FROM blob WHERE digest > $1",
+            $condition
+        )
+    };
+}
+const PAGE: &str = page!("");
+const PAGE_OF_INSTANCE: &str = page!(of_instance!("$3"));
+const AHEAD: &str = ahead!("");
+const AHEAD_OF_INSTANCE: &str = ahead!(of_instance!("$2"));
 const SET_STAMP: &str = "UPDATE blob SET stamp = $3 WHERE digest = $1 AND storage_key = $2";
 const SET_WHOLE: &str = "UPDATE blob SET stamp = $3, scrubbed_at = $4, damaged_at = NULL \
     WHERE digest = $1 AND storage_key = $2";
@@ -20,8 +50,18 @@ const COUNT_DAMAGED: &str = "SELECT COUNT(*) AS total FROM blob WHERE damaged_at
 const REPOSITORIES: &str =
     "SELECT repo_id FROM repository_blob WHERE digest = $1 ORDER BY repo_id LIMIT $2";
 
-pub const STATEMENTS: &[&str] =
-    &[PAGE, AHEAD, SET_STAMP, SET_WHOLE, SET_DAMAGED, SCRUBBED_AT, COUNT_DAMAGED, REPOSITORIES];
+pub const STATEMENTS: &[&str] = &[
+    PAGE,
+    PAGE_OF_INSTANCE,
+    AHEAD,
+    AHEAD_OF_INSTANCE,
+    SET_STAMP,
+    SET_WHOLE,
+    SET_DAMAGED,
+    SCRUBBED_AT,
+    COUNT_DAMAGED,
+    REPOSITORIES,
+];
 
 /// Blobs that a scrub has still to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,15 +70,31 @@ pub struct Ahead {
     pub bytes: i64,
 }
 
-/// At most `limit` digests in order, after `after`, which may be empty.
-pub async fn page(session: &mut Session, after: &str, limit: i64) -> Result<Vec<Digest>, DbError> {
-    let rows = session.fetch_all(PAGE, args![after, limit]).await?;
+/// At most `limit` digests in order, of one instance's blobs or of all, after `after`, which may be
+/// empty.
+pub async fn page(
+    session: &mut Session,
+    instance_id: Option<&str>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Digest>, DbError> {
+    let rows = match instance_id {
+        Some(id) => session.fetch_all(PAGE_OF_INSTANCE, args![after, limit, id]).await?,
+        None => session.fetch_all(PAGE, args![after, limit]).await?,
+    };
     rows.iter().map(|row| row.parse("digest")).collect()
 }
 
-/// What comes after `after`.
-pub async fn ahead(session: &mut Session, after: &str) -> Result<Ahead, DbError> {
-    let row = session.fetch_one(AHEAD, args![after]).await?;
+/// What comes after `after`, of one instance's blobs or of all.
+pub async fn ahead(
+    session: &mut Session,
+    instance_id: Option<&str>,
+    after: &str,
+) -> Result<Ahead, DbError> {
+    let row = match instance_id {
+        Some(id) => session.fetch_one(AHEAD_OF_INSTANCE, args![after, id]).await?,
+        None => session.fetch_one(AHEAD, args![after]).await?,
+    };
     Ok(Ahead { blobs: row.int("blobs")?, bytes: row.int("bytes")? })
 }
 

@@ -14,6 +14,7 @@ pub use claim::{PRIORITY_HEAD_START, turn};
 pub use state::{TaskState, TaskStateError, TaskStatus};
 
 use super::list_count::{self, List};
+use super::maintenance_task::QUEUE as MAINTENANCE;
 use crate::page::page_keys;
 use crate::{Change, DbError, Page, Row, Session, args};
 
@@ -94,6 +95,19 @@ const OF_KIND: &str = page!("queue = $1 AND kind = $4", "created_at DESC, task_i
 
 const OF_KIND_FROM_END: &str = page!("queue = $1 AND kind = $4", "created_at, task_id");
 
+// The queue whose tasks are counted and indexed by tenant (migration 9).
+const OF_TENANT: &str =
+    page!("queue = 'maintenance' AND tenant = $1", "created_at DESC, task_id DESC");
+
+const OF_TENANT_FROM_END: &str =
+    page!("queue = 'maintenance' AND tenant = $1", "created_at, task_id");
+
+const OF_TENANT_AND_KIND: &str =
+    page!("queue = 'maintenance' AND tenant = $1 AND kind = $4", "created_at DESC, task_id DESC");
+
+const OF_TENANT_AND_KIND_FROM_END: &str =
+    page!("queue = 'maintenance' AND tenant = $1 AND kind = $4", "created_at, task_id");
+
 const FIND_UNFINISHED_BY_DEDUP_KEY: &str =
     "SELECT task_id FROM task WHERE dedup_key = $1 AND state IN ('READY', 'RUNNING')";
 
@@ -122,6 +136,10 @@ pub const STATEMENTS: &[&str] = &[
     LIST_FROM_END,
     OF_KIND,
     OF_KIND_FROM_END,
+    OF_TENANT,
+    OF_TENANT_FROM_END,
+    OF_TENANT_AND_KIND,
+    OF_TENANT_AND_KIND_FROM_END,
     FIND_UNFINISHED_BY_DEDUP_KEY,
     RAISE_PRIORITY,
     CANCEL,
@@ -178,6 +196,27 @@ pub async fn list(
     } else {
         values.push(kind.into());
         reach.pick([OF_KIND, OF_KIND_FROM_END])
+    };
+    let rows = session.fetch_all(statement, values).await?;
+    Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, total))
+}
+
+/// As [`list`], the tasks that a tenant has in the queue `maintenance`.
+pub async fn list_maintenance_of_tenant(
+    session: &mut Session,
+    tenant: &str,
+    kind: &str,
+    page: Page,
+) -> Result<(Vec<Task>, i64), DbError> {
+    let owner = format!("{MAINTENANCE} {tenant}");
+    let total = list_count::total(session, List::Task, &owner, kind).await?;
+    let Some(reach) = page.reach(total) else { return Ok((Vec::new(), total)) };
+    let mut values = args![tenant, reach.limit, reach.offset];
+    let statement = if kind.is_empty() {
+        reach.pick([OF_TENANT, OF_TENANT_FROM_END])
+    } else {
+        values.push(kind.into());
+        reach.pick([OF_TENANT_AND_KIND, OF_TENANT_AND_KIND_FROM_END])
     };
     let rows = session.fetch_all(statement, values).await?;
     Ok((rows.iter().map(decode).collect::<Result<_, _>>()?, total))

@@ -14,8 +14,17 @@ pub enum History {
 }
 
 macro_rules! next_owner {
-    ($table:literal, $owner:literal) => {
-        concat!("SELECT MIN(", $owner, ") AS owner FROM ", $table, " WHERE ", $owner, " > $1")
+    ($table:literal, $owner:literal, $condition:literal) => {
+        concat!(
+            "SELECT MIN(",
+            $owner,
+            ") AS owner FROM ",
+            $table,
+            " WHERE ",
+            $owner,
+            " > $1",
+            $condition
+        )
     };
 }
 
@@ -56,8 +65,10 @@ macro_rules! page {
     };
 }
 
-const NEXT_REPOSITORY: &str = next_owner!("build_task", "repo_id");
-const NEXT_RULE: &str = next_owner!("subscription_task", "rule_id");
+const NEXT_REPOSITORY: &str = next_owner!("build_task", "repo_id", "");
+const NEXT_REPOSITORY_OF: &str = next_owner!("build_task", "repo_id", " AND instance_id = $2");
+const NEXT_RULE: &str = next_owner!("subscription_task", "rule_id", "");
+const NEXT_RULE_OF: &str = next_owner!("subscription_task", "rule_id", " AND instance_id = $2");
 const BEYOND_BUILDS: &str = beyond!("build_task", "repo_id");
 const BEYOND_RUNS: &str = beyond!("subscription_task", "rule_id");
 const BUILDS: &str = page!("build_task", "repo_id", " AND n.source_tag = h.source_tag");
@@ -70,7 +81,9 @@ const FORGET_TASK: &str = "DELETE FROM task WHERE task_id = $1 AND finished_at I
 
 pub const STATEMENTS: &[&str] = &[
     NEXT_REPOSITORY,
+    NEXT_REPOSITORY_OF,
     NEXT_RULE,
+    NEXT_RULE_OF,
     BEYOND_BUILDS,
     BEYOND_RUNS,
     BUILDS,
@@ -93,17 +106,22 @@ pub struct Remembered {
     pub has_newer: bool,
 }
 
-/// The repository or rule after this one that has a history, by id.
+/// The repository or rule after this one, of one instance or of all, that has a history, by id.
 pub async fn next_owner(
     session: &mut Session,
     history: History,
+    instance_id: Option<&str>,
     after: &str,
 ) -> Result<Option<String>, DbError> {
-    let statement = match history {
-        History::Builds => NEXT_REPOSITORY,
-        History::Subscriptions => NEXT_RULE,
+    let (of_all, of_one) = match history {
+        History::Builds => (NEXT_REPOSITORY, NEXT_REPOSITORY_OF),
+        History::Subscriptions => (NEXT_RULE, NEXT_RULE_OF),
     };
-    session.fetch_one(statement, args![after]).await?.opt_text("owner")
+    let row = match instance_id {
+        Some(instance_id) => session.fetch_one(of_one, args![after, instance_id]).await?,
+        None => session.fetch_one(of_all, args![after]).await?,
+    };
+    row.opt_text("owner")
 }
 
 /// The newest task of an owner that has `count` newer ones.
