@@ -64,7 +64,8 @@ impl Reach {
 /// The beginning of a statement that reads a page: `page` has the keys of its rows ($2 of them, after
 /// $3 others), found in an index that has nothing else to read, so that only the rows of the page itself
 /// are looked up. The second limit tells PostgreSQL, which plans without knowing $2, that these are
-/// few.
+/// few. What follows joins by CROSS JOIN and WHERE: SQLite then begins with the page, and does not walk
+/// a whole list to spare sorting thirty rows.
 macro_rules! page_keys {
     ($keys:literal, $table:literal, $condition:expr, $order:literal) => {
         concat!(

@@ -231,7 +231,8 @@ fn measure(
             Some(url) => {
                 let sql = format!("CREATE DATABASE {name}");
                 capture(Command::new("psql").args(["--dbname", url, "--command", &sql]))?;
-                url.replace("/postgres", &format!("/{name}"))
+                let (server, _) = url.rsplit_once('/').context("a URL without a database")?;
+                format!("{server}/{name}")
             }
             None => format!("sqlite:{}", folder.join(format!("{name}.db")).display()),
         };

@@ -33,6 +33,11 @@ pub(crate) async fn a_page_reads_an_index_and_its_own_rows(place: &Place) {
             assert!(!plan.contains("Seq Scan"), "{module}: {part}\n{plan}");
             let sorted = plan.contains("TEMP B-TREE") || plan.contains("Sort");
             assert!(!of_keys || !sorted, "{module}: {part}\n{plan}");
+            if engine == Engine::Sqlite && !of_keys {
+                // What is looked up is looked up for the rows of the page.
+                let (_, lookups) = plan.split_once("SCAN reached\n").expect("the page");
+                assert!(lookups.starts_with("SCAN p\n"), "{module}: {part}\n{plan}");
+            }
             let whole = plan.contains("COVERING INDEX") || plan.contains("Index Only Scan");
             assert!(!of_keys || part.contains("LIKE") || whole, "{module}: {part}\n{plan}");
         }

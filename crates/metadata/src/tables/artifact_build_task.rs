@@ -23,8 +23,8 @@ macro_rules! page {
         concat!(
             page_keys!("task_id", "build_task", $condition, $order),
             row!(
-                "page p JOIN build_task b ON b.task_id = p.task_id \
-                 JOIN task t ON t.task_id = p.task_id \
+                "page p CROSS JOIN build_task b CROSS JOIN task t \
+                 WHERE b.task_id = p.task_id AND t.task_id = p.task_id \
                  ORDER BY b.part DESC, b.created_at DESC, b.task_id DESC"
             )
         )

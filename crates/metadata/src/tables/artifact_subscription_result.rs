@@ -35,8 +35,8 @@ macro_rules! page {
     ($order:literal) => {
         concat!(
             page_keys!("tag", "subscription_result", "task_id = $1", $order),
-            "SELECT r.* FROM page p JOIN subscription_result r \
-             ON r.task_id = $1 AND r.tag = p.tag ORDER BY r.position, r.tag"
+            "SELECT r.* FROM page p CROSS JOIN subscription_result r \
+             WHERE r.task_id = $1 AND r.tag = p.tag ORDER BY r.position, r.tag"
         )
     };
 }

@@ -36,7 +36,7 @@ macro_rules! page {
     ($order:literal) => {
         concat!(
             page_keys!("rule_id", "subscription_rule", "instance_id = $1", $order),
-            "SELECT r.* FROM page p JOIN subscription_rule r ON r.rule_id = p.rule_id \
+            "SELECT r.* FROM page p CROSS JOIN subscription_rule r WHERE r.rule_id = p.rule_id \
              ORDER BY r.created_at DESC, r.rule_id DESC"
         )
     };

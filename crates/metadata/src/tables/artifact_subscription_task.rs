@@ -65,8 +65,8 @@ macro_rules! page {
         concat!(
             page_keys!("task_id", "subscription_task", $condition, $order),
             row!(
-                "page p JOIN subscription_task s ON s.task_id = p.task_id \
-                 JOIN task t ON t.task_id = p.task_id \
+                "page p CROSS JOIN subscription_task s CROSS JOIN task t \
+                 WHERE s.task_id = p.task_id AND t.task_id = p.task_id \
                  ORDER BY s.part DESC, s.created_at DESC, s.task_id DESC"
             )
         )

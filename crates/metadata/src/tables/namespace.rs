@@ -43,7 +43,7 @@ macro_rules! page {
     ($condition:literal, $order:literal) => {
         concat!(
             page_keys!("name", "namespace", $condition, $order),
-            "SELECT n.* FROM page p JOIN namespace n ON n.instance_id = $1 AND n.name = p.name \
+            "SELECT n.* FROM page p CROSS JOIN namespace n WHERE n.instance_id = $1 AND n.name = p.name \
              ORDER BY n.name"
         )
     };

@@ -62,7 +62,7 @@ macro_rules! page {
     ($condition:literal, $order:literal) => {
         concat!(
             page_keys!("namespace_name, name", "repository", $condition, $order),
-            "SELECT r.* FROM page p JOIN repository r ON r.instance_id = $1 \
+            "SELECT r.* FROM page p CROSS JOIN repository r WHERE r.instance_id = $1 \
              AND r.namespace_name = p.namespace_name AND r.name = p.name \
              ORDER BY r.namespace_name, r.name"
         )

@@ -49,8 +49,9 @@ macro_rules! page {
         concat!(
             $keys,
             detail!(
-                "page p JOIN tag t ON t.repo_id = $1 AND t.name = p.name \
-                 JOIN manifest m ON m.repo_id = t.repo_id AND m.digest = t.digest \
+                "page p CROSS JOIN tag t CROSS JOIN manifest m \
+                 WHERE t.repo_id = $1 AND t.name = p.name \
+                 AND m.repo_id = t.repo_id AND m.digest = t.digest \
                  ORDER BY t.updated_at DESC, t.name"
             )
         )

@@ -71,7 +71,7 @@ macro_rules! page {
     ($condition:literal, $order:literal) => {
         concat!(
             page_keys!("task_id", "task", $condition, $order),
-            "SELECT t.* FROM page p JOIN task t ON t.task_id = p.task_id \
+            "SELECT t.* FROM page p CROSS JOIN task t WHERE t.task_id = p.task_id \
              ORDER BY t.created_at DESC, t.task_id DESC"
         )
     };
