@@ -2,15 +2,15 @@
 -- number makes the same.
 
 -- Rows of a list are in parts, in the order in which they came: a row goes into the last part, or into a
--- new one when that has 16 384 (about: on PostgreSQL two that come at once may differ). What is listed is
+-- new one when that has 4 096 (about: on PostgreSQL two that come at once may differ). What is listed is
 -- in the order of parts, so that whole parts can be passed over by their counts.
 ALTER TABLE build_task ADD COLUMN part BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE subscription_task ADD COLUMN part BIGINT NOT NULL DEFAULT 0;
 UPDATE build_task SET part = r.part FROM (SELECT task_id,
-  (ROW_NUMBER() OVER (ORDER BY created_at, task_id) - 1) / 16384 AS part FROM build_task) r
+  (ROW_NUMBER() OVER (ORDER BY created_at, task_id) - 1) / 4096 AS part FROM build_task) r
   WHERE r.task_id = build_task.task_id;
 UPDATE subscription_task SET part = r.part FROM (SELECT task_id,
-  (ROW_NUMBER() OVER (ORDER BY created_at, task_id) - 1) / 16384 AS part FROM subscription_task) r
+  (ROW_NUMBER() OVER (ORDER BY created_at, task_id) - 1) / 4096 AS part FROM subscription_task) r
   WHERE r.task_id = subscription_task.task_id;
 DROP INDEX build_task_page;
 CREATE INDEX build_task_page ON build_task (instance_id, part, created_at, task_id);

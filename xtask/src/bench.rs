@@ -14,6 +14,7 @@ mod ranges;
 mod server;
 mod signed;
 mod tasks;
+mod turns;
 mod wire;
 
 use anyhow::{Result, bail};

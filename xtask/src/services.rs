@@ -25,17 +25,19 @@ impl Services {
         // PostgreSQL runs as another user and has to reach its own folder.
         open_to_all(folder.path())?;
         let (postgres, mut variables) =
-            postgres::start(folder.path()).context("PostgreSQL does not start")?;
+            postgres::start(folder.path(), &[]).context("PostgreSQL does not start")?;
         let (minio, of_minio) =
             minio::start(minio_program, folder.path()).context("MinIO does not start")?;
         variables.extend(of_minio);
         Ok(Services { _postgres: postgres, _minio: minio, _folder: folder, variables })
     }
 
-    /// PostgreSQL alone, in a folder that outlives it, and its address.
-    pub(crate) fn postgres(folder: &Path) -> Result<(Daemon, String)> {
+    /// PostgreSQL alone, with settings besides those of tests, in a folder that outlives it, and its
+    /// address.
+    pub(crate) fn postgres(folder: &Path, settings: &[&str]) -> Result<(Daemon, String)> {
         open_to_all(folder)?;
-        let (daemon, variables) = postgres::start(folder).context("PostgreSQL does not start")?;
+        let (daemon, variables) =
+            postgres::start(folder, settings).context("PostgreSQL does not start")?;
         let url = variables.into_iter().next().map(|(_, url)| url);
         Ok((daemon, url.context("PostgreSQL has no address")?))
     }

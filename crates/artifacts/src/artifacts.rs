@@ -10,9 +10,10 @@ use crate::cache::Cache;
 use crate::instance_usage::StorageLimits;
 use crate::integrity::Examinations;
 use crate::locks::Locks;
+use crate::lookup::Lookups;
 use crate::{
-    ArtifactError, Blobs, GcConfig, Instances, Integrity, Lookups, Manifests, Namespaces,
-    PushListener, QuotaDefaults, Quotas, Repositories, Tags, Uploads,
+    ArtifactError, Blobs, GcConfig, Instances, Integrity, Manifests, Namespaces, PushListener,
+    QuotaDefaults, Quotas, Repositories, Tags, Uploads,
 };
 
 /// What an operator may limit.
@@ -105,7 +106,7 @@ impl Artifacts {
         &self.gc
     }
 
-    pub fn lookups(&self) -> Lookups<'_> {
+    pub(crate) fn lookups(&self) -> Lookups<'_> {
         Lookups(self)
     }
 

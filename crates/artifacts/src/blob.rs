@@ -8,22 +8,38 @@ mod removal;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use berth_metadata::tables::repository::Repository;
 use berth_metadata::tables::{blob, manifest, repository};
 use berth_storage::{ByteStream, PartialObject, Stored};
-use berth_types::{Ctx, Digest, Hasher};
+use berth_types::{Ctx, Digest, Hasher, RepoName};
 use bytes::Bytes;
 use futures::Stream;
 
 use crate::ingest::{hash, next_chunk};
 use crate::upload::on_its_own;
-use crate::{ArtifactError, Artifacts, Blob, integrity};
+use crate::{ArtifactError, Artifacts, Blob, InRepository, Promise, integrity};
 
 /// Blobs of repositories.
 pub struct Blobs<'a>(pub(crate) &'a Artifacts);
 
 impl Blobs<'_> {
+    /// The blob of a digest, when the repository of the name may serve it, for who pulls it; `None`
+    /// when there is no such repository.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pull(
+        &self,
+        instance_id: &str,
+        name: &RepoName,
+        digest: &Digest,
+        promise: Promise,
+    ) -> Result<Option<InRepository<Arc<Blob>>>, ArtifactError> {
+        self.0.lookups().blob(instance_id, name, digest, promise).await
+    }
+
     /// Takes a whole blob in one stream, verifies it and makes it visible in the repository. A
     /// stream that breaks leaves nothing.
     ///
@@ -88,7 +104,10 @@ impl Blobs<'_> {
             let chunk = match next_chunk(&mut body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                Err(reason) => return Err(ArtifactError::UploadBroken { received, reason }),
+                Err(broken) => {
+                    let reason = broken.to_string();
+                    return Err(ArtifactError::UploadBroken { received, reason });
+                }
             };
             received += chunk.len() as u64;
             if size.is_some_and(|size| received > size) {

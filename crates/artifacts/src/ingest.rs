@@ -17,17 +17,27 @@ const PIECE: usize = 1024 * 1024;
 /// A client that sends nothing for that long is gone.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The next chunk of a client's stream: `Ok(None)` at its end, `Err` with the reason when it broke.
-pub(crate) async fn next_chunk<S, E>(body: &mut S) -> Result<Option<Bytes>, String>
+/// How a client's stream broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// In the words of whoever reads from the client.
+    #[error("{0}")]
+    Stream(String),
+    #[error("nothing came for {} s", PATIENCE.as_secs())]
+    Silence,
+}
+
+/// The next chunk of a client's stream: `Ok(None)` at its end.
+pub(crate) async fn next_chunk<S, E>(body: &mut S) -> Result<Option<Bytes>, Broken>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Display,
 {
     match tokio::time::timeout(PATIENCE, body.next()).await {
         Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-        Ok(Some(Err(error))) => Err(error.to_string()),
+        Ok(Some(Err(error))) => Err(Broken::Stream(error.to_string())),
         Ok(None) => Ok(None),
-        Err(_) => Err(format!("nothing came for {} s", PATIENCE.as_secs())),
+        Err(_) => Err(Broken::Silence),
     }
 }
 

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::Semaphore;
 
-pub use self::repair::{BlobSource, Repair};
+pub use self::repair::{BlobSource, RefetchError, Repair};
 pub use self::throttle::Throttle;
 use crate::locks::Locks;
 use crate::upload::on_its_own;

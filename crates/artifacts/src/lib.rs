@@ -45,9 +45,9 @@ pub use instance::Instances;
 pub use instance_usage::{
     InstanceUsage, Measure, QuotaChange, QuotaChanges, QuotaDefaults, Quotas,
 };
-pub use integrity::{BlobSource, Finding, Integrity, Repair, Throttle};
+pub use integrity::{BlobSource, Finding, Integrity, RefetchError, Repair, Throttle};
 pub use listener::{PushListener, TagPush};
-pub use lookup::{InRepository, Lookups, Promise};
+pub use lookup::{InRepository, Promise};
 pub use manifest::{
     ManifestPush, Manifests, PushOptions, Pushed, Referrer, ReferrerFilter, ReferrerPage,
     StoredManifest,

@@ -1,5 +1,5 @@
-//! What readers ask for by the names that they know: the repository and something in it, in as few
-//! queries as the truth needs. That is none for what is remembered where this process is the only
+//! What readers ask for by the names that they know, below the doors of repositories, manifests, blobs
+//! and tags: the repository and something in it, in as few queries as the truth needs. That is none for what is remembered where this process is the only
 //! writer, and one elsewhere.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const LOOKS: usize = 4;
 const TAGS: usize = 1000;
 
 /// Reads by name.
-pub struct Lookups<'a>(pub(crate) &'a Artifacts);
+pub(crate) struct Lookups<'a>(pub(crate) &'a Artifacts);
 
 /// What was found in a repository that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Lookups<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn repository(
+    pub(crate) async fn repository(
         &self,
         instance_id: &str,
         name: &RepoName,
@@ -64,7 +64,7 @@ impl Lookups<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         instance_id: &str,
         name: &RepoName,
@@ -95,7 +95,7 @@ impl Lookups<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn blob(
+    pub(crate) async fn blob(
         &self,
         instance_id: &str,
         name: &RepoName,
@@ -127,7 +127,7 @@ impl Lookups<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn link(
+    pub(crate) async fn link(
         &self,
         repo_id: &str,
         digest: &Digest,
@@ -147,7 +147,7 @@ impl Lookups<'_> {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn tags(
+    pub(crate) async fn tags(
         &self,
         repo_id: &str,
         after: Option<&str>,

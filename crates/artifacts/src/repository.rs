@@ -1,5 +1,7 @@
 //! Repositories.
 
+use std::sync::Arc;
+
 use berth_metadata::tables::namespace::Namespace;
 use berth_metadata::tables::repository::{Repository, RepositoryFilter};
 use berth_metadata::tables::{manifest, namespace, repository, upload};
@@ -243,6 +245,18 @@ impl Repositories<'_> {
         Ok(uploads)
     }
 
+    /// The repository of a name, as readers need it: remembered where nobody else writes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn by_name(
+        &self,
+        instance_id: &str,
+        name: &RepoName,
+    ) -> Result<Option<Arc<Repository>>, ArtifactError> {
+        self.0.lookups().repository(instance_id, name).await
+    }
+
     /// The repository to push to. The first push makes it when its namespace allows that, and makes
     /// the namespace (private, creating repositories) when the operator allows that.
     ///
@@ -256,7 +270,7 @@ impl Repositories<'_> {
     ) -> Result<Repository, ArtifactError> {
         let mut attempts = 0;
         loop {
-            if let Some(found) = self.0.lookups().repository(instance_id, name).await? {
+            if let Some(found) = self.by_name(instance_id, name).await? {
                 return Ok(Repository::clone(&found));
             }
             match self.create_for_push(instance_id, name).await {

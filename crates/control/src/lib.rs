@@ -16,7 +16,7 @@ mod codes;
 mod control;
 mod dispatch;
 mod error;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;
 mod operation;

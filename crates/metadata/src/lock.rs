@@ -25,15 +25,15 @@ fn lock_file(database: &Path) -> PathBuf {
 /// Takes the lock; it is held as long as the file is open. `None` when none is needed.
 ///
 /// # Errors
-/// In words for the operator.
-pub(crate) fn take(database: &Path, access: Access) -> Result<Option<File>, String> {
+/// [`LockError`].
+pub(crate) fn take(database: &Path, access: Access) -> Result<Option<File>, LockError> {
     let operation = match access {
         Access::ReadOnly => return Ok(None),
         Access::Shared => FlockOperation::NonBlockingLockShared,
         Access::SoleWriter => FlockOperation::NonBlockingLockExclusive,
     };
     let path = lock_file(database);
-    let failed = |error: io::Error| format!("its lock {} cannot be taken: {error}", path.display());
+    let failed = |error: io::Error| LockError::File { path: path.clone(), error };
     let mut options = OpenOptions::new();
     let mut file =
         options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
@@ -44,7 +44,9 @@ pub(crate) fn take(database: &Path, access: Access) -> Result<Option<File>, Stri
             Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
                 std::thread::sleep(PAUSE);
             }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(in_use(&mut file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::InUse { holder: holder(&mut file) });
+            }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(failed(error.into())),
         }
@@ -59,16 +61,25 @@ pub(crate) fn take(database: &Path, access: Access) -> Result<Option<File>, Stri
     Ok(Some(file))
 }
 
-fn in_use(file: &mut File) -> String {
+/// The process that the lock's file names.
+fn holder(file: &mut File) -> Option<u32> {
     let mut holder = String::new();
-    let number = match file.read_to_string(&mut holder) {
-        Ok(_) => holder.trim().parse::<u32>().ok(),
-        Err(_) => None,
-    };
-    let holder = number.map_or_else(String::new, |number| format!(" (process {number})"));
-    format!(
-        "another process{holder} has it open, and a SQLite database belongs to one server. \
+    file.read_to_string(&mut holder).ok()?;
+    holder.trim().parse().ok()
+}
+
+/// Why a database file cannot be had; for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    #[error("its folder cannot be made: {0}")]
+    Folder(io::Error),
+    #[error("its lock {} cannot be taken: {error}", path.display())]
+    File { path: PathBuf, error: io::Error },
+    #[error(
+        "another process{} has it open, and a SQLite database belongs to one server. \
          Stop that process, or let several servers share PostgreSQL: set database.url to \
-         postgres://user@host/database"
-    )
+         postgres://user@host/database",
+        holder.map_or_else(String::new, |number| format!(" (process {number})"))
+    )]
+    InUse { holder: Option<u32> },
 }

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, PgPool, SqliteConnection, SqlitePool};
 use tracing::log::LevelFilter;
 
+use crate::lock::LockError;
 use crate::log::Log;
 use crate::migrations::migrator;
 use crate::presence::Presence;
@@ -20,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request waits for a connection, or for its turn to write.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of each reading connection, in KiB: beyond it the kernel's cache serves.
-const READER_CACHE: &str = "-1024";
+const READER_CACHE: &str = "-4096";
 const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// Statements kept prepared on a connection: more than there are.
 const STATEMENT_CACHE: usize = 512;
@@ -48,7 +49,8 @@ pub(crate) async fn sqlite(path: &Path, options: DbOptions) -> Result<Sqlite, Db
         |reason: String| DbError::Open { url: format!("sqlite:{}", path.display()), reason };
     let (owned, access) = (path.to_owned(), options.access);
     let prepared = tokio::task::spawn_blocking(move || prepare(&owned, access)).await;
-    let lock = prepared.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+    let lock = prepared.map_err(|error| failed(error.to_string()))?;
+    let lock = lock.map_err(|error| failed(error.to_string()))?;
     let common = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -102,10 +104,9 @@ pub(crate) async fn sqlite(path: &Path, options: DbOptions) -> Result<Sqlite, Db
     Ok(Sqlite { writer, reader, lock })
 }
 
-fn prepare(path: &Path, access: Access) -> Result<Option<File>, String> {
+fn prepare(path: &Path, access: Access) -> Result<Option<File>, LockError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| format!("its folder cannot be made: {error}"))?;
+        std::fs::create_dir_all(folder).map_err(LockError::Folder)?;
     }
     lock::take(path, access)
 }

@@ -15,10 +15,11 @@ mod dialer;
 mod encoding;
 mod error;
 mod file_body;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod link;
 mod manifests;
+mod pages;
 mod push;
 mod rate;
 mod realm;

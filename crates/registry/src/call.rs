@@ -176,8 +176,8 @@ pub(crate) async fn find_repository(
     instance: &Instance,
     name: &RepoName,
 ) -> Result<Option<Arc<Repository>>, OciError> {
-    let lookups = registry.artifacts.lookups();
-    lookups.repository(&instance.instance_id, name).await.map_err(artifact_error)
+    let repositories = registry.artifacts.repositories();
+    repositories.by_name(&instance.instance_id, name).await.map_err(artifact_error)
 }
 
 /// Whether anybody may pull from it.
@@ -235,8 +235,9 @@ impl RepositoryRequest<'_> {
         promise: Promise,
     ) -> Result<Arc<StoredManifest>, OciError> {
         self.call.credentials_reach(&self.name, Permission::Pull)?;
-        let (lookups, instance_id) = (self.artifacts().lookups(), &self.call.instance.instance_id);
-        let found = lookups.manifest(instance_id, &self.name, reference, promise).await;
+        let instance_id = &self.call.instance.instance_id;
+        let manifests = self.artifacts().manifests();
+        let found = manifests.pull(instance_id, &self.name, reference, promise).await;
         self.admit_pull(found.map_err(artifact_error)?)?
             .ok_or_else(|| artifact_error(ArtifactError::ManifestUnknown(reference.to_string())))
     }
@@ -248,8 +249,8 @@ impl RepositoryRequest<'_> {
         promise: Promise,
     ) -> Result<Arc<Blob>, OciError> {
         self.call.credentials_reach(&self.name, Permission::Pull)?;
-        let (lookups, instance_id) = (self.artifacts().lookups(), &self.call.instance.instance_id);
-        let found = lookups.blob(instance_id, &self.name, digest, promise).await;
+        let instance_id = &self.call.instance.instance_id;
+        let found = self.artifacts().blobs().pull(instance_id, &self.name, digest, promise).await;
         self.admit_pull(found.map_err(artifact_error)?)?
             .ok_or_else(|| OciError::blob_unknown(digest))
     }

@@ -1,5 +1,6 @@
 //! What can go wrong with stored bytes.
 
+use std::error::Error;
 use std::io;
 
 use rustix::io::Errno;
@@ -24,17 +25,28 @@ pub enum StorageErrorKind {
     Other,
 }
 
-/// An error of the store. The message names the object and the cause.
+/// An error of the store. The message names the object and the cause, which is also the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StorageError {
     kind: StorageErrorKind,
     message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl StorageError {
     pub(crate) fn new(kind: StorageErrorKind, message: String) -> Self {
-        Self { kind, message }
+        Self { kind, message, source: None }
+    }
+
+    /// What failed while doing `action`.
+    fn of<E: Error + Send + Sync + 'static>(
+        kind: StorageErrorKind,
+        action: &str,
+        error: E,
+    ) -> Self {
+        let message = format!("cannot {action}: {error}");
+        Self { kind, message, source: Some(Box::new(error)) }
     }
 
     pub fn kind(&self) -> StorageErrorKind {
@@ -59,29 +71,29 @@ impl StorageError {
     }
 
     /// An error of the file system while doing `action`.
-    pub(crate) fn io(action: &str, error: &io::Error) -> Self {
+    pub(crate) fn io(action: &str, error: io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::NotFound => StorageErrorKind::NotFound,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageErrorKind::Full,
             _ => StorageErrorKind::Io,
         };
-        Self::new(kind, format!("cannot {action}: {error}"))
+        Self::of(kind, action, error)
     }
 
     /// [`StorageError::io`] while reading what is stored: what the disk cannot read is corrupt.
-    pub(crate) fn unreadable(action: &str, error: &io::Error) -> Self {
+    pub(crate) fn unreadable(action: &str, error: io::Error) -> Self {
         const BAD: [Errno; 3] = [Errno::IO, Errno::BADMSG, Errno::UCLEAN];
         match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(errno) if BAD.contains(&errno) => {
-                Self::corrupt(format!("cannot {action}: {error}"))
+                Self::of(StorageErrorKind::Corrupt, action, error)
             }
             _ => Self::io(action, error),
         }
     }
 
     /// An error of the object store while doing `action`.
-    pub(crate) fn remote(action: &str, error: &object_store::Error) -> Self {
-        let kind = match error {
+    pub(crate) fn remote(action: &str, error: object_store::Error) -> Self {
+        let kind = match &error {
             object_store::Error::NotFound { .. } => StorageErrorKind::NotFound,
             object_store::Error::Generic { .. } if says_full(&error.to_string()) => {
                 StorageErrorKind::Full
@@ -89,7 +101,7 @@ impl StorageError {
             object_store::Error::Generic { .. } => StorageErrorKind::Io,
             _ => StorageErrorKind::Other,
         };
-        Self::new(kind, format!("cannot {action}: {error}"))
+        Self::of(kind, action, error)
     }
 
     pub(crate) fn foreign(store: &str) -> Self {
@@ -97,8 +109,8 @@ impl StorageError {
         Self::new(StorageErrorKind::Other, message)
     }
 
-    pub(crate) fn crashed(error: &tokio::task::JoinError) -> Self {
-        Self::new(StorageErrorKind::Io, format!("a storage operation did not end: {error}"))
+    pub(crate) fn crashed(error: tokio::task::JoinError) -> Self {
+        Self::of(StorageErrorKind::Io, "end a storage operation", error)
     }
 }
 
@@ -121,14 +133,14 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_full_bucket_have_their_own_kind() {
-        let kind = |errno: Errno| StorageError::io("write", &errno.into()).kind();
+        let kind = |errno: Errno| StorageError::io("write", errno.into()).kind();
         assert_eq!(kind(Errno::NOSPC), StorageErrorKind::Full);
         assert_eq!(kind(Errno::DQUOT), StorageErrorKind::Full);
         assert_eq!(kind(Errno::NOENT), StorageErrorKind::NotFound);
         let answer = |text: &str| {
             let source = text.to_owned().into();
             let error = object_store::Error::Generic { store: "S3", source };
-            StorageError::remote("write", &error).kind()
+            StorageError::remote("write", error).kind()
         };
         let full = "status 507 Insufficient Storage: <Code>XMinioStorageFull</Code>";
         assert_eq!(answer(full), StorageErrorKind::Full);
@@ -136,13 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn an_error_keeps_its_cause() {
+        let error = StorageError::io("write", Errno::NOSPC.into());
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        assert_eq!(cause.and_then(io::Error::raw_os_error), Some(Errno::NOSPC.raw_os_error()));
+    }
+
+    #[test]
     fn what_the_disk_cannot_read_is_corrupt() {
-        let kind = |errno: Errno| StorageError::unreadable("read", &errno.into()).kind();
+        let kind = |errno: Errno| StorageError::unreadable("read", errno.into()).kind();
         assert_eq!(kind(Errno::IO), StorageErrorKind::Corrupt);
         assert_eq!(kind(Errno::UCLEAN), StorageErrorKind::Corrupt);
         assert_eq!(kind(Errno::NOENT), StorageErrorKind::NotFound);
         assert_eq!(kind(Errno::MFILE), StorageErrorKind::Io, "says nothing of the object");
         let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
-        assert_eq!(StorageError::unreadable("read", &cut).kind(), StorageErrorKind::Io);
+        assert_eq!(StorageError::unreadable("read", cut).kind(), StorageErrorKind::Io);
     }
 }

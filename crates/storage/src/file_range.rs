@@ -150,7 +150,7 @@ impl FileRange {
         Ok(Bytes::from(bytes))
     }
 
-    pub(crate) fn failed(&self, error: &io::Error) -> StorageError {
+    pub(crate) fn failed(&self, error: io::Error) -> StorageError {
         StorageError::unreadable(&format!("read object {}", self.key), error)
     }
 }

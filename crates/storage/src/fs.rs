@@ -56,7 +56,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StorageError> {
     let layout = Arc::clone(layout);
     let done = tokio::task::spawn_blocking(move || work(&layout)).await;
-    done.map_err(|error| StorageError::crashed(&error))?
+    done.map_err(StorageError::crashed)?
 }
 
 #[async_trait]

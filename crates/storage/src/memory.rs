@@ -128,8 +128,8 @@ impl BlobStore for MemoryStore {
         let path = file.to_owned();
         let read = tokio::task::spawn_blocking(move || std::fs::read(&path)).await;
         let bytes = read
-            .map_err(|error| StorageError::crashed(&error))?
-            .map_err(|error| StorageError::io(&format!("read {}", file.display()), &error))?;
+            .map_err(StorageError::crashed)?
+            .map_err(|error| StorageError::io(&format!("read {}", file.display()), error))?;
         if bytes.len() as u64 != size {
             let message = format!("{} has {} bytes, expected {size}", file.display(), bytes.len());
             return Err(StorageError::corrupt(message));

@@ -136,7 +136,7 @@ impl Bucket {
 
     async fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let head = self.s3.head(&self.object(key)?).await;
-        let meta = head.map_err(|error| StorageError::remote(&format!("find {key}"), &error))?;
+        let meta = head.map_err(|error| StorageError::remote(&format!("find {key}"), error))?;
         Ok(ObjectStat { size: meta.size, stamp: stamp_of(&meta) })
     }
 
@@ -151,7 +151,7 @@ impl Bucket {
     async fn remove(&self, path: &Path) -> Result<(), StorageError> {
         match self.s3.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::remote(&format!("remove {path}"), &error)),
+            Err(error) => Err(StorageError::remote(&format!("remove {path}"), error)),
         }
     }
 
@@ -173,14 +173,14 @@ impl Bucket {
         let options = GetOptions { range: Some(bounded), ..GetOptions::default() };
         let answer = match self.s3.get_opts(&self.object(key)?, options).await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.explain(key, &range, stamp, &error).await),
+            Err(error) => return Err(self.explain(key, &range, stamp, error).await),
         };
         unchanged(key, &stamp_of(&answer.meta), stamp)?;
         if answer.range != range {
             return Err(StorageError::range(key, &range, answer.meta.size));
         }
         let key = key.to_owned();
-        let failed = move |error| StorageError::remote(&format!("read object {key}"), &error);
+        let failed = move |error| StorageError::remote(&format!("read object {key}"), error);
         Ok(ByteStream::new(answer.into_stream().map_err(failed)))
     }
 
@@ -190,7 +190,7 @@ impl Bucket {
         key: &str,
         range: &Range<u64>,
         stamp: Option<&str>,
-        error: &object_store::Error,
+        error: object_store::Error,
     ) -> StorageError {
         let error = StorageError::remote(&format!("read object {key}"), error);
         if error.kind() == StorageErrorKind::NotFound {
@@ -280,7 +280,7 @@ impl BlobStore for S3Store {
     async fn url(&self, key: &str, expires: Duration) -> Result<Option<Url>, StorageError> {
         let path = self.0.object(key)?;
         let url = self.0.s3.signed_url(Method::GET, &path, expires).await;
-        url.map(Some).map_err(|error| StorageError::remote(&format!("sign for {path}"), &error))
+        url.map(Some).map_err(|error| StorageError::remote(&format!("sign for {path}"), error))
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
@@ -299,7 +299,7 @@ impl BlobStore for S3Store {
                         Ok(Object { key: name.to_owned(), size: meta.size, modified })
                     })
                 }
-                Err(error) => Some(Err(StorageError::remote("list objects", &error))),
+                Err(error) => Some(Err(StorageError::remote("list objects", error))),
             })
         };
         Ok(self.0.s3.list(Some(&folder)).filter_map(object_of).boxed())
@@ -313,7 +313,7 @@ impl BlobStore for S3Store {
         let probe = self.0.prefix.clone().join("ping");
         match self.0.s3.head(&probe).await {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::remote("reach the bucket", &error)),
+            Err(error) => Err(StorageError::remote("reach the bucket", error)),
         }
     }
 }

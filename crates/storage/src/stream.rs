@@ -78,7 +78,7 @@ impl Stream for ByteStream {
                 Ok(bytes)
             }
             Err(error) => {
-                let failed = rest.failed(&error);
+                let failed = rest.failed(error);
                 rest.advance(u64::MAX);
                 Err(failed)
             }

@@ -264,9 +264,8 @@ impl CopyRun {
         let selection = self.select(&source).await?;
         let body = match self.rule.index_mode {
             IndexMode::Keep => source.body.clone(),
-            IndexMode::Rewrite => {
-                platforms::restrict(&source.body, &selection.kept).map_err(CopyFailure::Tag)?
-            }
+            IndexMode::Rewrite => platforms::restrict(&source.body, &selection.kept)
+                .map_err(|error| CopyFailure::Tag(error.to_string()))?,
         };
         Ok(Chosen { source, selection: Some(selection), body })
     }

@@ -7,6 +7,17 @@ const MAX_LENGTH: usize = 1024;
 /// Largest compiled form in bytes.
 const MAX_COMPILED: usize = 1024 * 1024;
 
+/// Why a pattern cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PatternError {
+    #[error("it is empty; `.*` matches every tag")]
+    Empty,
+    #[error("it is longer than {MAX_LENGTH} characters")]
+    TooLong,
+    #[error("it is not a regular expression: {0}")]
+    Syntax(#[from] regex::Error),
+}
+
 /// A compiled `TagRegexp`.
 #[derive(Debug, Clone)]
 pub(crate) struct TagPattern {
@@ -15,13 +26,13 @@ pub(crate) struct TagPattern {
 }
 
 impl TagPattern {
-    /// Compiles a pattern; the error says why it cannot be.
-    pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+    /// Compiles a pattern.
+    pub(crate) fn new(pattern: &str) -> Result<Self, PatternError> {
         if pattern.is_empty() {
-            return Err("it is empty; `.*` matches every tag".to_owned());
+            return Err(PatternError::Empty);
         }
         if pattern.chars().count() > MAX_LENGTH {
-            return Err(format!("it is longer than {MAX_LENGTH} characters"));
+            return Err(PatternError::TooLong);
         }
         // Compiled as it stands first: `foo)|(?:bar` must not become valid by being wrapped.
         compile(pattern)?;
@@ -56,12 +67,8 @@ fn exact(pattern: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn compile(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern)
-        .size_limit(MAX_COMPILED)
-        .dfa_size_limit(MAX_COMPILED)
-        .build()
-        .map_err(|error| format!("it is not a regular expression: {error}"))
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build()
 }
 
 #[cfg(test)]

@@ -60,21 +60,30 @@ pub(crate) fn kept(children: &[(&Digest, &Nature)], patterns: &[Platform]) -> Ve
     children.iter().map(kept).collect()
 }
 
+/// Why bytes are no index whose children could be left out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestrictError {
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("the index has no manifests")]
+    NoManifests,
+}
+
 /// The index with the kept children only. Its other fields and the order stay; when everything is
 /// kept, so do the bytes.
 ///
 /// # Errors
-/// In words, when the bytes are not an index.
-pub(crate) fn restrict(body: &Bytes, kept: &[bool]) -> Result<Bytes, String> {
+/// When the bytes are not an index.
+pub(crate) fn restrict(body: &Bytes, kept: &[bool]) -> Result<Bytes, RestrictError> {
     if kept.iter().all(|kept| *kept) {
         return Ok(body.clone());
     }
-    let mut index: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let mut index: Value = serde_json::from_slice(body)?;
     let children = index.get_mut("manifests").and_then(Value::as_array_mut);
-    let children = children.ok_or_else(|| "the index has no manifests".to_owned())?;
+    let children = children.ok_or(RestrictError::NoManifests)?;
     let mut keep = kept.iter().copied();
     children.retain(|_| keep.next().unwrap_or(false));
-    serde_json::to_vec(&index).map(Bytes::from).map_err(|error| error.to_string())
+    Ok(serde_json::to_vec(&index)?.into())
 }
 
 /// Whether a manifest without a platform is a file system of some platform after all; its config
@@ -195,7 +204,7 @@ mod tests {
     #[test]
     fn a_restricted_index_keeps_the_rest_and_a_whole_one_its_bytes() {
         let (body, view) = index();
-        assert_eq!(restrict(&body, &[true; 6]), Ok(body.clone()));
+        assert_eq!(restrict(&body, &[true; 6]).expect("an index"), body);
         let kept = kept_of(&view, &["linux/amd64"]);
         let restricted = restrict(&body, &kept).expect("restricted");
         let again = ManifestView::parse(Some(media_type::OCI_INDEX), &restricted).expect("index");

@@ -1,9 +1,10 @@
 //! Damaged blobs, fetched again from where subscriptions copied them.
 
 use std::collections::HashSet;
+use std::error::Error;
 
 use async_trait::async_trait;
-use berth_artifacts::{BlobSource, Repair, Repository};
+use berth_artifacts::{BlobSource, RefetchError, Repair, Repository};
 use berth_metadata::DbError;
 use berth_metadata::tables::{artifact_subscription_rule, artifact_subscription_task};
 use berth_oci::Descriptor;
@@ -27,17 +28,15 @@ impl BlobSource for Subscription {
 
     /// Asks the sources of the rules that fill a repository that has the blob, then those of past
     /// runs, whose rules may be gone.
-    async fn refetch(&self, repair: &Repair) -> Result<bool, String> {
-        let rules = self.rules_behind(repair.repositories()).await;
-        let rules = rules.map_err(|error| error.to_string())?;
+    async fn refetch(&self, repair: &Repair) -> Result<bool, RefetchError> {
         let mut failures = Vec::new();
-        for rule in rules {
+        for rule in self.rules_behind(repair.repositories()).await? {
             match self.refetch_by(&rule, repair).await {
                 Ok(()) => return Ok(true),
-                Err(reason) => failures.push(format!("{}: {reason}", rule.source_domain)),
+                Err(reason) => failures.push((rule.source_domain, reason)),
             }
         }
-        if failures.is_empty() { Ok(false) } else { Err(failures.join("; ")) }
+        if failures.is_empty() { Ok(false) } else { Err(RefetchError::Places(failures)) }
     }
 }
 
@@ -77,12 +76,15 @@ impl Subscription {
         Ok(rules)
     }
 
-    async fn refetch_by(&self, rule: &SubscriptionRule, repair: &Repair) -> Result<(), String> {
-        let client = self.client(rule).map_err(|error| error.to_string())?;
+    async fn refetch_by(
+        &self,
+        rule: &SubscriptionRule,
+        repair: &Repair,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let client = self.client(rule)?;
         let descriptor =
             Descriptor::new("application/octet-stream", repair.digest().clone(), repair.size());
-        let stream = client.blob(&provider::source_repository(rule), &descriptor).await;
-        let stream = stream.map_err(|error| error.to_string())?;
-        repair.fill(stream).await.map_err(|error| error.to_string())
+        let stream = client.blob(&provider::source_repository(rule), &descriptor).await?;
+        Ok(repair.fill(stream).await?)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::registry::http_client;
 use crate::server::Credentials;
+use anyhow::Context;
 use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
@@ -47,7 +48,7 @@ impl Api {
     ///
     /// # Errors
     /// When no answer arrives, or one that is not JSON.
-    pub fn try_call(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Answer, String> {
+    pub fn try_call(&self, action: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Answer> {
         let method = if action.starts_with("Get") || action.starts_with("List") {
             reqwest::Method::GET
         } else {
@@ -55,10 +56,10 @@ impl Api {
         };
         let query = self.signed_query(method.as_str(), action, parameters);
         let url = format!("{}/?{query}", self.endpoint);
-        let answer = self.http.request(method, url).send().map_err(|error| format!("{error:?}"))?;
+        let answer = self.http.request(method, url).send()?;
         let status = answer.status().as_u16();
-        let text = answer.text().map_err(|error| format!("{error:?}"))?;
-        let body = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        let text = answer.text()?;
+        let body = serde_json::from_str(&text).with_context(|| text)?;
         Ok(Answer { status, body })
     }
 

@@ -1,5 +1,6 @@
 //! A plain client of the OCI distribution API that sends and keeps bytes exactly as they are.
 
+use anyhow::{Result, bail};
 use base64::Engine;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -86,11 +87,11 @@ impl Registry {
     /// Uploads a blob in one piece; an error is any answer but 201.
     ///
     /// # Errors
-    /// In words, with the server's answer.
-    pub fn push_blob(&self, repository: &str, content: &[u8]) -> Result<String, String> {
+    /// With the server's answer.
+    pub fn push_blob(&self, repository: &str, content: &[u8]) -> Result<String> {
         let digest = sha256(content);
         let begin = self.request("POST", &format!("/v2/{repository}/blobs/uploads/"));
-        let answer = begin.body("").send().map_err(|error| format!("{error:?}"))?;
+        let answer = begin.body("").send()?;
         let location = location_of(&answer, &self.url)?;
         let separator = if location.contains('?') { '&' } else { '?' };
         let put = self
@@ -103,14 +104,14 @@ impl Registry {
     /// Puts a manifest under a tag or digest and returns its digest.
     ///
     /// # Errors
-    /// In words, with the server's answer.
+    /// With the server's answer.
     pub fn push_manifest(
         &self,
         repository: &str,
         reference: &str,
         media_type: &str,
         body: &[u8],
-    ) -> Result<String, String> {
+    ) -> Result<String> {
         let put = self
             .request("PUT", &format!("/v2/{repository}/manifests/{reference}"))
             .header("Content-Type", media_type)
@@ -210,20 +211,20 @@ pub(crate) fn answers(url: &str, authority: Option<&Path>) -> bool {
         && http_client(authority).get(url).send().is_ok_and(|answer| answer.status().is_success())
 }
 
-fn location_of(answer: &reqwest::blocking::Response, root: &str) -> Result<String, String> {
+fn location_of(answer: &reqwest::blocking::Response, root: &str) -> Result<String> {
     let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
     match (answer.status().as_u16(), location) {
         (202, Some(location)) if location.starts_with('/') => Ok(format!("{root}{location}")),
         (202, Some(location)) => Ok(location.to_owned()),
-        _ => Err(format!("an upload could not be started: {answer:?}")),
+        _ => bail!("an upload could not be started: {answer:?}"),
     }
 }
 
-fn expect_created(request: reqwest::blocking::RequestBuilder, what: &str) -> Result<(), String> {
-    let answer = request.send().map_err(|error| format!("{error:?}"))?;
+fn expect_created(request: reqwest::blocking::RequestBuilder, what: &str) -> Result<()> {
+    let answer = request.send()?;
     let status = answer.status().as_u16();
     if status == 201 {
         return Ok(());
     }
-    Err(format!("{what}: {status} {}", answer.text().unwrap_or_default()))
+    bail!("{what}: {status} {}", answer.text().unwrap_or_default())
 }

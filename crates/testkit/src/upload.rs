@@ -1,6 +1,7 @@
 //! A client of upload sessions, which may go away in the middle of a request and come back anywhere.
 
 use crate::registry::Registry;
+use anyhow::{Context, Result, ensure};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
@@ -28,15 +29,13 @@ impl Upload {
     /// Begins a session.
     ///
     /// # Errors
-    /// In words, when the server does not.
-    pub fn start(registry: &Registry, repository: &str) -> Result<Upload, String> {
+    /// When the server does not.
+    pub fn start(registry: &Registry, repository: &str) -> Result<Upload> {
         let path = format!("/v2/{repository}/blobs/uploads/");
         let answer = registry.request("POST", &path).body("").send();
-        let answer = answer.map_err(|error| format!("{error:?}"))?;
-        if answer.status().as_u16() != 202 {
-            return Err(format!("an upload could not be started: {answer:?}"));
-        }
-        Upload::of(registry, &answer).ok_or_else(|| "an upload without a place".to_owned())
+        let answer = answer?;
+        ensure!(answer.status().as_u16() == 202, "an upload could not be started: {answer:?}");
+        Upload::of(registry, &answer).context("an upload without a place")
     }
 
     /// The session that an answer of 202 names.
@@ -64,32 +63,32 @@ impl Upload {
     /// Sends a chunk that begins at `offset`; without a range when that is `None`.
     ///
     /// # Errors
-    /// In words, when no answer comes.
-    pub fn patch(&self, offset: Option<u64>, bytes: &[u8]) -> Result<Answer, String> {
+    /// When no answer comes.
+    pub fn patch(&self, offset: Option<u64>, bytes: &[u8]) -> Result<Answer> {
         self.send("PATCH", &self.path, offset, bytes)
     }
 
     /// Ends the session with a last chunk, which may be empty.
     ///
     /// # Errors
-    /// In words, when no answer comes.
-    pub fn put(&self, digest: &str, offset: Option<u64>, bytes: &[u8]) -> Result<Answer, String> {
+    /// When no answer comes.
+    pub fn put(&self, digest: &str, offset: Option<u64>, bytes: &[u8]) -> Result<Answer> {
         self.send("PUT", &self.ending(digest), offset.filter(|_| !bytes.is_empty()), bytes)
     }
 
     /// Asks where the session stands.
     ///
     /// # Errors
-    /// In words, when no answer comes.
-    pub fn status(&self) -> Result<Answer, String> {
+    /// When no answer comes.
+    pub fn status(&self) -> Result<Answer> {
         self.send("GET", &self.path, None, b"")
     }
 
     /// Ends the session without a blob.
     ///
     /// # Errors
-    /// In words, when no answer comes.
-    pub fn cancel(&self) -> Result<Answer, String> {
+    /// When no answer comes.
+    pub fn cancel(&self) -> Result<Answer> {
         self.send("DELETE", &self.path, None, b"")
     }
 
@@ -114,13 +113,7 @@ impl Upload {
         format!("{}{separator}digest={digest}", self.path)
     }
 
-    fn send(
-        &self,
-        method: &str,
-        path: &str,
-        offset: Option<u64>,
-        bytes: &[u8],
-    ) -> Result<Answer, String> {
+    fn send(&self, method: &str, path: &str, offset: Option<u64>, bytes: &[u8]) -> Result<Answer> {
         let mut request = self.registry.request(method, path);
         if method == "PATCH" || method == "PUT" {
             request = request
@@ -132,12 +125,12 @@ impl Upload {
             let last = (offset + bytes.len() as u64).saturating_sub(1);
             request = request.header("Content-Range", format!("{offset}-{last}"));
         }
-        let answer = request.send().map_err(|error| format!("{error:?}"))?;
+        let answer = request.send()?;
         let status = answer.status().as_u16();
         let range = answer.headers().get("range").and_then(|value| value.to_str().ok());
         let last = range.and_then(|range| range.rsplit('-').next()?.parse::<u64>().ok());
         let received = last.map(|last| if last == 0 { 0 } else { last + 1 });
-        let body = answer.text().map_err(|error| format!("{error:?}"))?;
+        let body = answer.text()?;
         let document: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
         let code = document["errors"][0]["code"].as_str().unwrap_or_default().to_owned();
         Ok(Answer { status, received, code, body })

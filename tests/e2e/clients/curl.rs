@@ -231,6 +231,7 @@ fn content_that_is_not_that_of_its_digest_is_refused() {
         .registry()
         .push_manifest("team/wrong", "v1", &image.media_type, &layout.blob(&image.digest))
         .expect_err("its layer was never pushed");
+    let refused = refused.to_string();
     assert!(refused.contains("404") || refused.contains("400"), "{refused}");
     assert!(refused.contains("MANIFEST_BLOB_UNKNOWN"), "{refused}");
 }

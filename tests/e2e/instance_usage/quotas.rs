@@ -39,6 +39,7 @@ fn an_instance_holds_what_it_may() {
     registry.push_blob("team/app", &content(2)).expect("a push");
     // Two of them are in the quota, a third is not; one that is here takes no more.
     let refused = registry.push_blob("team/app", &content(3)).expect_err("no room");
+    let refused = refused.to_string();
     assert!(refused.contains("403") && refused.contains("DENIED"), "{refused}");
     assert!(refused.contains("204800 bytes and may hold 256000"), "{refused}");
     registry.push_blob("team/app", &content(1)).expect("a push");

@@ -76,7 +76,8 @@ fn what_was_written_to_is_never_answered_and_the_next_push_repairs_it() {
     );
     let media_type = "application/vnd.oci.image.manifest.v1+json";
     let refused = registry.push_manifest("app/one", "v1", media_type, manifest.as_bytes());
-    assert!(refused.expect_err("its config is damaged").contains("MANIFEST_BLOB_UNKNOWN"));
+    let refused = refused.expect_err("its config is damaged").to_string();
+    assert!(refused.contains("MANIFEST_BLOB_UNKNOWN"), "{refused}");
     let mount = format!("/v2/app/two/blobs/uploads/?mount={}&from=app/one", digests[1]);
     let answer = registry.request("POST", &mount).body("").send().expect("an answer");
     assert_eq!(answer.status().as_u16(), 202, "send the bytes instead");

@@ -82,6 +82,7 @@ fn a_full_blob_disk_answers_507_and_takes_pushes_again_when_it_is_freed() {
             });
             let refused = registry.push_blob(&repository, &source::random_bytes(4 << 20));
             let refused = refused.expect_err("there is no space for it");
+            let refused = refused.to_string();
             assert!(refused.contains("507") && refused.contains("\"UNAVAILABLE\""), "{refused}");
             for (repository, digest) in &kept {
                 assert!(registry.blob(repository, digest).is_some(), "{repository} lost {digest}");

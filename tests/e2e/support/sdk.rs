@@ -30,6 +30,19 @@ pub fn json(server: &TestServer, name: &str, arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"))
 }
 
+/// Calls operations of the instance through the current SDK and returns their bodies.
+///
+/// # Panics
+/// When the SDK cannot be run.
+#[must_use]
+pub fn call(server: &TestServer, calls: &[(&str, Value)]) -> Vec<Value> {
+    let calls = serde_json::to_string(calls).expect("JSON");
+    match json(server, "call.py", &[&calls]) {
+        Value::Array(bodies) => bodies,
+        other => panic!("no list of bodies: {other}"),
+    }
+}
+
 /// A program that has loaded its SDK and waits for a word on its input, so that what it then watches
 /// is not over before the SDK is loaded.
 #[derive(Debug)]

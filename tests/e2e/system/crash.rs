@@ -82,7 +82,7 @@ fn push_noting(
     registry: &Registry,
     repository: &str,
     acknowledged: &Mutex<Acknowledged>,
-) -> Result<(), String> {
+) -> anyhow::Result<()> {
     let document = layout.blob(digest);
     let manifest: Value = serde_json::from_slice(&document).expect("JSON");
     let layers = manifest["layers"].as_array().cloned().unwrap_or_default();

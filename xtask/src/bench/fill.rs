@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 /// Rows that one transaction writes: the server at work waits for its turn no longer.
 const PORTION: u64 = 100_000;
 
-/// Repositories that the tasks are of; the first has all the tags.
-pub(super) const REPOSITORIES: u64 = 100;
+/// Repositories that the tasks are of, where there are many; the first has all the tags.
+const REPOSITORIES: u64 = 100;
+
+/// Where there are few tasks, so many that each has more than a page.
+pub(super) const FEW_REPOSITORIES: u64 = 10;
 
 /// Of this many tasks one waits, in a queue that no server works on.
 pub(super) const WAITING: u64 = 10;
@@ -33,6 +36,7 @@ pub(super) fn task(number: u64) -> String {
 impl Database<'_> {
     /// Writes tasks with their builds, and tags.
     pub(super) fn fill(&self, instance_id: &str, tasks: u64, tags: u64) -> Result<()> {
+        let repositories = if tasks > 1000 { REPOSITORIES } else { FEW_REPOSITORIES };
         self.run(&format!(
             "INSERT INTO namespace (namespace_id, instance_id, name, status, auto_create_repo, \
              default_repo_type, default_tag_immutability, created_at, modified_at) \
@@ -46,7 +50,7 @@ impl Database<'_> {
              layer_count, created_at) SELECT repo_id, '{DIGEST}', \
              'application/vnd.oci.image.manifest.v1+json', '{DIGEST}', {}, 1000, 3, 1 \
              FROM repository WHERE namespace_id = 'crn-bench';\n",
-            self.numbers(0, REPOSITORIES),
+            self.numbers(0, repositories),
             self.no_bytes(),
         ))?;
         self.in_portions(tasks, |numbers| {
@@ -58,7 +62,7 @@ impl Database<'_> {
                  CASE WHEN i % {WAITING} = 9 THEN 'bench' ELSE 'build' END, 'build', '{{}}', \
                  CASE WHEN i % {WAITING} = 9 THEN 'READY' WHEN i % 100 = 50 THEN 'FAILED' \
                  ELSE 'SUCCEEDED' END, 3, i, '{instance_id}', \
-                 'crr-' || CAST(1000000000000000 + i / 10 % {REPOSITORIES} AS TEXT), i, \
+                 'crr-' || CAST(1000000000000000 + i / 10 % {repositories} AS TEXT), i, \
                  CASE WHEN i % {WAITING} = 9 THEN 0 ELSE 1 END, 5, FALSE, \
                  'null', 0, 1700000000000 + i * 1000, \
                  CASE WHEN i % {WAITING} = 9 THEN NULL ELSE 1700000000100 + i * 1000 END, \
@@ -68,11 +72,11 @@ impl Database<'_> {
                  target_tag, target_digest, target_size, target_layer_count, created_at, \
                  listed_status, part) SELECT 'i2a-' || CAST(1000000000000000 \
                  + i * 6700417 % 10000000019 AS TEXT), '{instance_id}', \
-                 'crr-' || CAST(1000000000000000 + i / 10 % {REPOSITORIES} AS TEXT), \
+                 'crr-' || CAST(1000000000000000 + i / 10 % {repositories} AS TEXT), \
                  'IMAGE_TO_ACCELERATED_IMAGE', '{{}}', 3, 'v' || CAST(i / 1000 % 500 AS TEXT), \
                  '{DIGEST}', 1000, 3, 'x_accelerated', '{DIGEST}', 1000, 3, \
                  1700000000000 + i * 1000, CASE WHEN i % {WAITING} = 9 THEN 'PENDING' \
-                 WHEN i % 100 = 50 THEN 'FAILED' ELSE 'SUCCEEDED' END, i / 16384 FROM n;\n"
+                 WHEN i % 100 = 50 THEN 'FAILED' ELSE 'SUCCEEDED' END, i / 4096 FROM n;\n"
             )
         })?;
         self.in_portions(tags, |numbers| {

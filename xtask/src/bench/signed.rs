@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::server::{Root, Server};
@@ -21,7 +22,6 @@ pub(super) struct Signed<'a> {
     root: Root,
     stream: TcpStream,
     date: String,
-    nonces: u64,
 }
 
 /// An operation with its parameters, sorted by name; names and values need no encoding.
@@ -30,12 +30,15 @@ pub(super) struct Operation {
     pub(super) parameters: Vec<(&'static str, String)>,
 }
 
+/// Requests that this process has signed.
+static NONCES: AtomicU64 = AtomicU64::new(0);
+
 impl<'a> Signed<'a> {
     pub(super) fn connect(server: &'a Server) -> Result<Signed<'a>> {
         let stream = Peer { host: &server.host, token: None }.connect()?;
         let date = capture(Command::new("date").args(["--utc", "+%Y-%m-%dT%H:%M:%SZ"]))?;
         let date = date.trim().to_owned();
-        Ok(Signed { server, root: server.root()?, stream, date, nonces: 0 })
+        Ok(Signed { server, root: server.root()?, stream, date })
     }
 
     pub(super) fn instance_id(&self) -> &str {
@@ -46,9 +49,9 @@ impl<'a> Signed<'a> {
     pub(super) fn request(&mut self, operation: &Operation) -> Vec<u8> {
         let pairs = operation.parameters.iter().map(|(name, value)| format!("{name}={value}"));
         let query = pairs.collect::<Vec<_>>().join("&");
-        self.nonces += 1;
-        let nonce =
-            format!("{}-{:?}-{}", std::process::id(), self.stream.local_addr(), self.nonces);
+        // Ports come again within one run.
+        let number = NONCES.fetch_add(1, Ordering::Relaxed);
+        let nonce = format!("{}-{}-{number}", std::process::id(), self.date);
         let nonce = hex(&Sha256::digest(nonce));
         let empty = hex(&Sha256::digest([]));
         let headers = [
@@ -79,7 +82,23 @@ impl<'a> Signed<'a> {
     /// Sends a request; the body of the answer and how many milliseconds it took.
     pub(super) fn send(&mut self, request: &[u8]) -> Result<(String, f64)> {
         let begin = Instant::now();
-        self.stream.write_all(request)?;
+        self.ask(request)?;
+        let body = self.answer()?;
+        Ok((body, begin.elapsed().as_secs_f64() * 1000.0))
+    }
+
+    /// Where answers come.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends a request whose answer is read later.
+    pub(super) fn ask(&mut self, request: &[u8]) -> Result<()> {
+        Ok(self.stream.write_all(request)?)
+    }
+
+    /// The body of the next answer, which has to be 200.
+    pub(super) fn answer(&mut self) -> Result<String> {
         let mut bytes: Vec<u8> = Vec::with_capacity(256 << 10);
         loop {
             let (_, count) = recv(&self.stream, spare_capacity(&mut bytes), RecvFlags::empty())?;
@@ -89,9 +108,7 @@ impl<'a> Signed<'a> {
                     .rest(200)
                     .with_context(|| format!("{}", String::from_utf8_lossy(&bytes)))?;
                 if rest == 0 {
-                    let took = begin.elapsed().as_secs_f64() * 1000.0;
-                    let body = bytes.split_off(bytes.len() - head.beyond);
-                    return Ok((String::from_utf8(body)?, took));
+                    return Ok(String::from_utf8(bytes.split_off(bytes.len() - head.beyond))?);
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! `cargo xtask bench tasks`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use std::path::Path;
 use std::process::Command;
 
-use super::fill::{Database, WAITING, repository, task};
+use super::fill::{Database, FEW_REPOSITORIES, WAITING, repository, task};
 use super::server::Server;
-use super::signed::{Operation, Signed};
+use super::signed::Operation;
+use super::turns::{Ask, one_by_one, under_load};
 use super::{machine, page};
 use crate::services::Services;
 use crate::shell::capture;
@@ -18,24 +19,43 @@ const TABLE: &str = "tasks";
 
 const SMALL: u64 = 1_000;
 
+/// A quarter of the memory of a small server, as PostgreSQL's manual advises.
+const BUFFERS: &str = "shared_buffers=2GB";
+
+/// Tasks that a round asks for which nobody asked for before: there are rounds to come.
+const NEW: u64 = 90;
+
 /// What is measured and how often.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Rows of the large database.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Rounds; each asks both sizes, one after the other. The table shows the medians.
+    /// Rounds. The table shows the medians over them.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Requests of a round.
-    #[arg(long, default_value_t = 400)]
+    /// Requests of a round, to both sizes in turn.
+    #[arg(long, default_value_t = 1000)]
     requests: u64,
+    /// Only the rows with this in their title, and no claims; prints them only.
+    #[arg(long)]
+    row: Option<String>,
+    /// Only this engine; prints only.
+    #[arg(long)]
+    engine: Option<Engine>,
     /// Measure the release build that is there.
     #[arg(long)]
     no_build: bool,
     /// Only print the table.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// What keeps the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Engine {
+    Sqlite,
+    Postgres,
 }
 
 /// What one round, or the median of several, came to.
@@ -45,7 +65,7 @@ struct Figures {
     half: f64,
     /// Milliseconds that one in a hundred takes longer than.
     slow: f64,
-    /// Microseconds of the server's processor time per request.
+    /// Microseconds of the server's processor time per request, under load; 0 where not measured.
     cpu: f64,
 }
 
@@ -54,12 +74,18 @@ pub(super) fn run(options: &Options) -> Result<()> {
     setup::install_packages(setup::Extent::Bench)?;
     let programs = Programs::build(!options.no_build)?;
     let folder = tempfile::Builder::new().prefix("berth-bench-").tempdir_in("/var/tmp")?;
-    let (_postgres, url) = Services::postgres(folder.path())?;
-    let sqlite = measure(options, &programs, folder.path(), None).context("SQLite")?;
-    let postgres = measure(options, &programs, folder.path(), Some(&url)).context("PostgreSQL")?;
+    let (mut sqlite, mut postgres) = (Measured::new(), Measured::new());
+    if options.engine != Some(Engine::Postgres) {
+        sqlite = measure(options, &programs, folder.path(), None).context("SQLite")?;
+    }
+    if options.engine != Some(Engine::Sqlite) {
+        let (_postgres, url) = Services::postgres(folder.path(), &[BUFFERS])?;
+        postgres = measure(options, &programs, folder.path(), Some(&url)).context("PostgreSQL")?;
+    }
     let table = table(options, &sqlite, &postgres);
     println!("\n{table}");
-    if options.dry_run || options.rows != 1_000_000 {
+    let part = options.row.is_some() || options.engine.is_some();
+    if options.dry_run || part || options.rows != 1_000_000 {
         return Ok(());
     }
     let text = format!(
@@ -102,6 +128,8 @@ struct Row {
     title: &'static str,
     /// Also at the small size.
     small: bool,
+    /// Requests of a round, at most: what has to be new every time is used up soon.
+    most: u64,
     goal: Goal,
     ask: fn(u64, &str, u64) -> Operation,
 }
@@ -111,9 +139,9 @@ struct Row {
 enum Goal {
     /// The slow ones of the large size are at most 20 % slower.
     Flat,
-    /// And nothing takes longer than so many milliseconds, half of the time.
+    /// Half of the requests take at most so many milliseconds.
     Within(f64),
-    /// And not more than so many microseconds of the server on SQLite.
+    /// Flat, and at most so many microseconds of the server's processor time on SQLite.
     Cpu(f64),
 }
 
@@ -146,24 +174,30 @@ const ROWS: &[Row] = &[
     Row {
         title: "ListArtifactBuildTask, page 1",
         small: true,
+        most: u64::MAX,
         goal: Goal::Flat,
         ask: |_, instance, _| list(instance, 1, &[]),
     },
     Row {
         title: "… of one repository",
         small: true,
+        most: u64::MAX,
         goal: Goal::Flat,
-        ask: |number, instance, _| list(instance, 1, &[("RepoId", repository(number % 100))]),
+        ask: |number, instance, _| {
+            list(instance, 1, &[("RepoId", repository(number % FEW_REPOSITORIES))])
+        },
     },
     Row {
         title: "… of a status",
         small: true,
+        most: u64::MAX,
         goal: Goal::Flat,
         ask: |_, instance, _| list(instance, 1, &[("TaskStatus", "PENDING".to_owned())]),
     },
     Row {
         title: "… of a repository and a tag that have none",
         small: true,
+        most: u64::MAX,
         goal: Goal::Flat,
         ask: |_, instance, _| {
             list(instance, 1, &[("RepoId", repository(0)), ("Tag", "none".to_owned())])
@@ -172,42 +206,49 @@ const ROWS: &[Row] = &[
     Row {
         title: "… page 334, row 10 000",
         small: false,
+        most: u64::MAX,
         goal: Goal::Within(5.0),
         ask: |_, instance, _| list(instance, 334, &[]),
     },
     Row {
         title: "… the page in the middle",
         small: false,
+        most: u64::MAX,
         goal: Goal::Within(50.0),
         ask: |_, instance, rows| list(instance, rows / 60, &[]),
     },
     Row {
         title: "… the last page",
         small: true,
+        most: u64::MAX,
         goal: Goal::Flat,
         ask: |_, instance, rows| list(instance, rows / 30, &[]),
     },
     Row {
         title: "GetArtifactBuildTask, the same task",
         small: true,
+        most: u64::MAX,
         goal: Goal::Cpu(100.0),
         ask: |_, instance, _| get(instance, 5),
     },
     Row {
         title: "GetArtifactBuildTask, always another",
         small: true,
+        most: NEW,
         goal: Goal::Flat,
         ask: |number, instance, rows| get(instance, number * 7919 % rows),
     },
     Row {
         title: "ListRepoTag, page 1 (100 000 tags)",
         small: true,
-        goal: Goal::Within(1.0),
+        most: u64::MAX,
+        goal: Goal::Cpu(1000.0),
         ask: |_, instance, _| tags(instance, 1),
     },
     Row {
         title: "ListRepoTag, page 3 000",
         small: false,
+        most: u64::MAX,
         goal: Goal::Within(50.0),
         ask: |_, instance, rows| tags(instance, rows * 3 / 1000),
     },
@@ -248,21 +289,24 @@ fn measure(
         urls.push(url);
     }
     let mut measured = Measured::new();
-    for row in ROWS {
+    for row in rows(options) {
         println!("xtask: {engine}: {}", row.title);
         let mut rounds = [Vec::new(), Vec::new()];
         for round in 0..=options.rounds {
-            for (figures, (server, rows)) in rounds.iter_mut().zip(&servers) {
-                if *rows > SMALL || row.small {
-                    let taken = ask(options, row, server, *rows, round)?;
-                    // The first only warms up.
-                    if round > 0 {
-                        figures.push(taken);
-                    }
+            let asked: Vec<&(Server, u64)> =
+                servers.iter().filter(|(_, rows)| *rows > SMALL || row.small).collect();
+            let taken = ask(options, row, &asked, round)?;
+            // The first only warms up.
+            if round > 0 {
+                for (figures, (_, rows)) in taken.into_iter().zip(asked) {
+                    rounds[usize::from(*rows > SMALL)].push(figures);
                 }
             }
         }
         measured.push(rounds.map(|rounds| median(&rounds)));
+    }
+    if options.row.is_some() {
+        return Ok(measured);
     }
     drop(servers);
     println!("xtask: {engine}: claims");
@@ -270,25 +314,42 @@ fn measure(
     Ok(measured)
 }
 
+/// The rows that are asked for.
+fn rows(options: &Options) -> impl Iterator<Item = &'static Row> {
+    let part = options.row.as_deref().unwrap_or_default();
+    ROWS.iter().filter(move |row| row.title.contains(part))
+}
+
 /// One round of a row.
-fn ask(options: &Options, row: &Row, server: &Server, rows: u64, round: usize) -> Result<Figures> {
-    let mut client = Signed::connect(server)?;
-    let instance_id = client.instance_id().to_owned();
-    let first = u64::try_from(round)? * options.requests;
-    let requests: Vec<Vec<u8>> = (first..first + options.requests)
-        .map(|number| client.request(&(row.ask)(number, &instance_id, rows)))
+fn ask(
+    options: &Options,
+    row: &Row,
+    servers: &[&(Server, u64)],
+    round: usize,
+) -> Result<Vec<Figures>> {
+    let requests = options.requests.min(row.most);
+    let first = u64::try_from(round)? * requests;
+    let asks: Vec<(&Server, Ask<'_>)> = servers
+        .iter()
+        .map(|(server, rows)| {
+            let ask = |number: u64, instance_id: &str| (row.ask)(number, instance_id, *rows);
+            (server, Box::new(ask) as Ask<'_>)
+        })
         .collect();
-    let before = server.cpu()?;
-    let mut times = Vec::with_capacity(requests.len());
-    for request in &requests {
-        let (body, took) = client.send(request)?;
-        ensure!(body.contains("\"IsSuccess\":true"), "{body}");
-        times.push(took);
-    }
-    let cpu = (server.cpu()? - before) / times.len() as f64 * 1e6;
-    times.sort_by(f64::total_cmp);
-    let place = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
-    Ok(Figures { half: place(50), slow: place(99), cpu })
+    let times = one_by_one(&asks, first..first + requests)?;
+    times
+        .into_iter()
+        .zip(&asks)
+        .map(|(mut times, (server, ask))| {
+            times.sort_by(f64::total_cmp);
+            let place =
+                |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+            // Asked again, what has to be new is not.
+            let again = row.most == u64::MAX;
+            let cpu = if again { under_load(server, ask, requests)? } else { 0.0 };
+            Ok(Figures { half: place(50), slow: place(99), cpu })
+        })
+        .collect()
 }
 
 /// Claims at both sizes, in turn, by a program that is no server: another would not let it in.
@@ -327,13 +388,16 @@ fn table(options: &Options, sqlite: &Measured, postgres: &Measured) -> String {
         options.rows, options.rows
     );
     let claim = format!("A claim, one of {WAITING} tasks waiting");
-    let titles = ROWS.iter().map(|row| (row.title, row.goal));
+    let titles = rows(options).map(|row| (row.title, row.goal));
     let titles = titles.chain([(claim.as_str(), Goal::Flat)]);
-    let lines =
-        titles.zip(sqlite.iter().zip(postgres)).map(|((title, goal), (sqlite, postgres))| {
-            let (goal, met) = goal.judge(sqlite, postgres);
-            format!("| {title} | {} | {} | {goal} | {met} |\n", cells(sqlite), cells(postgres))
-        });
+    let none = [None, None];
+    let lines = titles.enumerate().filter_map(|(number, (title, goal))| {
+        let (sqlite, postgres) = (sqlite.get(number), postgres.get(number));
+        sqlite.or(postgres)?;
+        let (sqlite, postgres) = (sqlite.unwrap_or(&none), postgres.unwrap_or(&none));
+        let (goal, met) = goal.judge(sqlite, postgres);
+        Some(format!("| {title} | {} | {} | {goal} | {met} |\n", cells(sqlite), cells(postgres)))
+    });
     head + &lines.collect::<String>()
 }
 

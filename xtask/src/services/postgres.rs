@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(super) fn start(folder: &Path) -> Result<(Daemon, Variables)> {
+pub(super) fn start(folder: &Path, besides: &[&str]) -> Result<(Daemon, Variables)> {
     let programs = programs()?;
     let account = Account::for_server()?;
     let home = folder.join("postgres");
@@ -36,7 +36,8 @@ pub(super) fn start(folder: &Path) -> Result<(Daemon, Variables)> {
             "fsync=off",
             "full_page_writes=off",
         ];
-        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        let settings = settings.iter().chain(besides);
+        command.args(settings.flat_map(|setting| ["-c", setting]));
         account.apply(command);
     })?;
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");

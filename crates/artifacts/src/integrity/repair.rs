@@ -1,8 +1,10 @@
 //! Getting the bytes of a damaged blob again.
 
+use std::error::Error;
 use std::fmt::Display;
 
 use async_trait::async_trait;
+use berth_metadata::DbError;
 use berth_metadata::tables::{blob, object_removal, repository, scrub};
 use berth_storage::PartialObject;
 use berth_types::{Digest, Hasher};
@@ -24,8 +26,23 @@ pub trait BlobSource: Send + Sync + 'static {
     /// Looks for the blob and fills it with [`Repair::fill`]; `false` when it is not to be had here.
     ///
     /// # Errors
-    /// The reason in words.
-    async fn refetch(&self, repair: &Repair) -> Result<bool, String>;
+    /// Why it could not be had where it should be.
+    async fn refetch(&self, repair: &Repair) -> Result<bool, RefetchError>;
+}
+
+/// Why a source did not give a blob that it should have.
+#[derive(Debug, thiserror::Error)]
+pub enum RefetchError {
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The places that were asked, with the reasons.
+    #[error("{}", join(.0))]
+    Places(Vec<(String, Box<dyn Error + Send + Sync>)>),
+}
+
+fn join(places: &[(String, Box<dyn Error + Send + Sync>)]) -> String {
+    let words = places.iter().map(|(place, reason)| format!("{place}: {reason}"));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// A damaged blob that wants its bytes.
@@ -111,7 +128,10 @@ impl Repair {
             let chunk = match next_chunk(&mut body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                Err(reason) => return Err(ArtifactError::UploadBroken { received, reason }),
+                Err(broken) => {
+                    let reason = broken.to_string();
+                    return Err(ArtifactError::UploadBroken { received, reason });
+                }
             };
             received += chunk.len() as u64;
             if received > expected {

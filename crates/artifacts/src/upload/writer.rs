@@ -108,7 +108,7 @@ impl Writer {
             let chunk = match next_chunk(&mut body).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(None),
-                Err(reason) => return Ok(Some(reason)),
+                Err(broken) => return Ok(Some(broken.to_string())),
             };
             if chunk.is_empty() {
                 continue;

@@ -74,7 +74,7 @@ fn number_of(manifest: &StoredManifest) -> u64 {
 /// What a reader sees of a repository: nothing, or whether there is a manifest.
 async fn pull(artifacts: &House, repository: &RepoName, reference: &str) -> Option<Option<u64>> {
     let reference: Reference = reference.parse().expect("reference");
-    let found = artifacts.lookups().manifest(INSTANCE, repository, &reference, Promise::None).await;
+    let found = artifacts.manifests().pull(INSTANCE, repository, &reference, Promise::None).await;
     found.expect("lookup").map(|found| found.content.map(|manifest| number_of(&manifest)))
 }
 
@@ -148,7 +148,7 @@ async fn readers_see_every_acknowledged_deletion_of_a_blob(place: Place) {
     };
     let target = name("a/blobs");
     let stat = async |reader: &House| {
-        let found = reader.lookups().blob(INSTANCE, &target, &digest, Promise::None).await;
+        let found = reader.blobs().pull(INSTANCE, &target, &digest, Promise::None).await;
         found.expect("lookup").expect("the repository").content.is_some()
     };
     let check = |seen: bool, states: std::ops::RangeInclusive<u64>| {
@@ -206,7 +206,7 @@ async fn a_repository_of_an_old_name_is_empty(place: Place) {
     };
     let digest = Digest::sha256(b"layer");
     let blob = async |reader: &House| {
-        let found = reader.lookups().blob(INSTANCE, &target, &digest, Promise::None).await;
+        let found = reader.blobs().pull(INSTANCE, &target, &digest, Promise::None).await;
         found.expect("lookup").is_some_and(|found| found.content.is_some())
     };
     let blob_check = |seen: bool, states: std::ops::RangeInclusive<u64>| {
@@ -250,7 +250,7 @@ async fn what_is_remembered_needs_no_query(place: Place) {
         assert_eq!(statements(artifacts, ask).await, each, "{reference}");
     }
     let ask = async || {
-        let found = artifacts.lookups().blob(INSTANCE, &target, &digest, Promise::Keep).await;
+        let found = artifacts.blobs().pull(INSTANCE, &target, &digest, Promise::Keep).await;
         assert!(found.expect("lookup").expect("repository").content.is_some());
     };
     assert_eq!(statements(artifacts, ask).await, each, "blob");
@@ -309,7 +309,7 @@ async fn a_promise_is_written_once() {
         .expect("update");
     session.commit().await.expect("commit");
     let ask = async |promise| {
-        let found = place.artifacts.lookups().blob(INSTANCE, &target, &digest, promise).await;
+        let found = place.artifacts.blobs().pull(INSTANCE, &target, &digest, promise).await;
         assert!(found.expect("lookup").expect("repository").content.is_some());
     };
     ask(Promise::None).await;

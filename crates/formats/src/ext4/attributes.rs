@@ -32,8 +32,8 @@ impl Image {
             return Ok(());
         }
         let metadata = found.metadata.clone();
-        let arrangement =
-            xattr::arrange(&metadata.xattrs).map_err(|reason| self.unsupported(node, reason))?;
+        let arrangement = xattr::arrange(&metadata.xattrs)
+            .map_err(|error| self.unsupported(node, error.to_string()))?;
         let mut values = Vec::new();
         let mut value_blocks = 0;
         for value in arrangement.outside() {

@@ -77,8 +77,22 @@ pub(super) fn value_hash(value: &[u8]) -> u32 {
     crc32c_register(crc32c_register(u32::MAX, &UUID), value)
 }
 
-/// Places attributes; the error tells which one ext4 cannot hold and why.
-pub(super) fn arrange(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<Arrangement<'_>, String> {
+/// Why ext4 cannot hold attributes.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum XattrError {
+    #[error("attribute {0:?} is not an access control list")]
+    AccessList(String),
+    #[error("ext4 cannot hold an attribute named {0:?}")]
+    Name(String),
+    #[error(
+        "the names of its {count} extended attributes need {needed} bytes, more than the \
+         {BLOCK_ROOM} of a block"
+    )]
+    Names { count: usize, needed: usize },
+}
+
+/// Places attributes.
+pub(super) fn arrange(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<Arrangement<'_>, XattrError> {
     if xattrs.is_empty() {
         return Ok(Arrangement::default());
     }
@@ -97,11 +111,7 @@ pub(super) fn arrange(xattrs: &[(Vec<u8>, Vec<u8>)]) -> Result<Arrangement<'_>, 
         match largest.filter(|attribute| attribute.value_size() > 0) {
             Some(attribute) => attribute.outside = Some(0),
             None => {
-                return Err(format!(
-                    "the names of its {} extended attributes need {needed} bytes, more than the \
-                     {BLOCK_ROOM} of a block",
-                    xattrs.len()
-                ));
+                return Err(XattrError::Names { count: xattrs.len(), needed });
             }
         }
     }
@@ -181,19 +191,17 @@ impl<'a> Arrangement<'a> {
     }
 }
 
-fn parse<'a>(name: &'a [u8], value: &'a [u8]) -> Result<Attribute<'a>, String> {
+fn parse<'a>(name: &'a [u8], value: &'a [u8]) -> Result<Attribute<'a>, XattrError> {
     let shown = || String::from_utf8_lossy(name).into_owned();
     if let Some((_, index)) = ACLS.iter().find(|(known, _)| *known == name) {
-        let value = acl::to_disk(value)
-            .ok_or_else(|| format!("attribute {:?} is not an access control list", shown()))?;
+        let value = acl::to_disk(value).ok_or_else(|| XattrError::AccessList(shown()))?;
         return Ok(Attribute { index: *index, name: b"", value: value.into(), outside: None });
     }
     let known = PREFIXES.iter().find_map(|(prefix, index)| {
         let rest = name.strip_prefix(*prefix)?;
         (!rest.is_empty() && rest.len() <= 255).then_some((rest, *index))
     });
-    let (name, index) =
-        known.ok_or_else(|| format!("ext4 cannot hold an attribute named {:?}", shown()))?;
+    let (name, index) = known.ok_or_else(|| XattrError::Name(shown()))?;
     Ok(Attribute { index, name, value: value.into(), outside: None })
 }
 

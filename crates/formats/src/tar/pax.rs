@@ -11,6 +11,16 @@ const MAX_XATTR_NAME: usize = 255;
 const MAX_XATTR_VALUE: usize = 65_536;
 const MAX_REGIONS: usize = 1 << 20;
 
+/// What is wrong with an extended header.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PaxError {
+    #[error("an extended header is malformed")]
+    Malformed,
+    /// With the key of the record.
+    #[error("bad extended header record {0:?}")]
+    Record(String),
+}
+
 /// What extended headers say about the entry that follows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pax {
@@ -40,18 +50,17 @@ pub(super) struct PaxSparse {
 
 impl Pax {
     /// Parses the body of a local extended header.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, PaxError> {
         let mut pax = Self::default();
         pax.extend(body)?;
         Ok(pax)
     }
 
-    fn extend(&mut self, mut body: &[u8]) -> Result<(), String> {
+    fn extend(&mut self, mut body: &[u8]) -> Result<(), PaxError> {
         while !body.is_empty() {
-            let (key, value, rest) = next_record(body).ok_or("an extended header is malformed")?;
+            let (key, value, rest) = next_record(body).ok_or(PaxError::Malformed)?;
             body = rest;
-            self.record(key, value)
-                .ok_or_else(|| format!("bad extended header record {:?}", printable(key)))?;
+            self.record(key, value).ok_or_else(|| PaxError::Record(printable(key)))?;
         }
         Ok(())
     }

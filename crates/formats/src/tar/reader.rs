@@ -69,7 +69,8 @@ impl<R: Read> TarReader<R> {
         let mut prelude = Prelude::default();
         while let Some(block) = self.header_block()? {
             let start = self.offset - BLOCK as u64;
-            let header = Header::parse(&block).map_err(|reason| self.invalid(start, reason))?;
+            let header =
+                Header::parse(&block).map_err(|error| self.invalid(start, error.to_string()))?;
             let special = |reader: &mut Self| {
                 let size = header.size().filter(|size| *size <= MAX_SPECIAL);
                 let size =
@@ -79,14 +80,15 @@ impl<R: Read> TarReader<R> {
             match header.type_flag() {
                 b'x' => {
                     let body = special(self)?;
-                    let pax = Pax::parse(&body).map_err(|reason| self.invalid(start, reason))?;
+                    let pax = Pax::parse(&body)
+                        .map_err(|error| self.invalid(start, error.to_string()))?;
                     prelude.pax = Some(pax);
                 }
                 // Go's reader shows it as an entry of its own, which unpackers pass over, so that
                 // what it says is said of nothing.
                 b'g' => {
                     let body = special(self)?;
-                    Pax::parse(&body).map_err(|reason| self.invalid(start, reason))?;
+                    Pax::parse(&body).map_err(|error| self.invalid(start, error.to_string()))?;
                     prelude = Prelude::default();
                 }
                 b'L' => prelude.long_name = Some(until_nul(special(self)?)),
@@ -201,7 +203,7 @@ impl<R: Read> TarReader<R> {
             return Err(self.invalid(start, "a bad size of a sparse file"));
         }
         let regions = sparse::checked(regions, size, self.remaining)
-            .map_err(|reason| self.invalid(start, reason))?;
+            .map_err(|error| self.invalid(start, error.to_string()))?;
         Ok(TarFile { size, sparse: Some(regions) })
     }
 
@@ -231,13 +233,13 @@ impl<R: Read> TarReader<R> {
             let block = self.block()?;
             self.remaining -= BLOCK as u64;
             if text.is_empty() {
-                wanted =
-                    sparse::pax_map_lines(&block).map_err(|reason| self.invalid(start, reason))?;
+                wanted = sparse::pax_map_lines(&block)
+                    .map_err(|error| self.invalid(start, error.to_string()))?;
             }
             lines += block.iter().filter(|byte| **byte == b'\n').count();
             text.extend_from_slice(&block);
         }
-        sparse::pax_map(&text).map_err(|reason| self.invalid(start, reason))
+        sparse::pax_map(&text).map_err(|error| self.invalid(start, error.to_string()))
     }
 
     /// Skips what is left of the current entry; `false` when the archive ends in the padding.

@@ -281,14 +281,14 @@ async fn answers_that_something_is_here_are_kept(place: Place) {
     let by_digest = sample.digest().to_string();
     place.push(&repository, &by_digest, &sample.manifest).await.expect("push");
     let name = "ns/app".parse().expect("name");
-    let lookups = artifacts.lookups();
     let reference = by_digest.parse().expect("reference");
     // Read without a promise, both go; with one, both stay.
     for (promise, stays) in [(Promise::Keep, true), (Promise::None, false)] {
         come_due(&artifacts).await;
-        let blob = lookups.blob(INSTANCE, &name, &loose, promise).await.expect("look");
+        let blob = artifacts.blobs().pull(INSTANCE, &name, &loose, promise).await.expect("look");
         assert!(blob.expect("repository").content.is_some());
-        let manifest = lookups.manifest(INSTANCE, &name, &reference, promise).await.expect("look");
+        let manifest =
+            artifacts.manifests().pull(INSTANCE, &name, &reference, promise).await.expect("look");
         assert!(manifest.expect("repository").content.is_some());
         collect(&artifacts).await;
         assert_eq!(place.bytes(&repository, &loose).await.is_some(), stays);

@@ -89,7 +89,7 @@ async fn the_answer_that_a_blob_exists_against_the_sweep(place: Place) {
             let (artifacts, digest) = (artifacts.clone(), digest.clone());
             tokio::spawn(async move {
                 let name = "ns/app".parse().expect("name");
-                let found = artifacts.lookups().blob(INSTANCE, &name, &digest, Promise::Keep).await;
+                let found = artifacts.blobs().pull(INSTANCE, &name, &digest, Promise::Keep).await;
                 found.expect("look").expect("repository").content.is_some()
             })
         });

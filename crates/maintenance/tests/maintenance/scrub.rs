@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use berth_artifacts::{ArtifactErrorKind, BlobSource, Repair, Repository};
+use berth_artifacts::{ArtifactErrorKind, BlobSource, RefetchError, Repair, Repository};
 use berth_maintenance::{Scrub, ScrubProgress, ScrubReport, ScrubWatch};
 use berth_metadata::tables::{blob, scrub};
 use berth_metadata::{Change, args};
@@ -265,14 +265,15 @@ impl BlobSource for Upstream {
         "upstream"
     }
 
-    async fn refetch(&self, repair: &Repair) -> Result<bool, String> {
+    async fn refetch(&self, repair: &Repair) -> Result<bool, RefetchError> {
         let names = repair.repositories().iter().map(|one| one.name.clone());
         self.asked.lock().expect("lock").extend(names);
         if !self.has_it.load(Ordering::SeqCst) {
             return Ok(false);
         }
         let bytes = futures::stream::iter([Ok::<_, String>(Bytes::from_static(self.sends))]);
-        repair.fill(bytes).await.map_err(|error| error.to_string())?;
+        let filled = repair.fill(bytes).await;
+        filled.map_err(|error| RefetchError::Places(vec![("there".to_owned(), error.into())]))?;
         Ok(true)
     }
 }

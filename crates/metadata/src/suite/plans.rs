@@ -69,3 +69,15 @@ async fn plan(session: &mut Session, text: &str) -> String {
     let lines: Vec<String> = rows.iter().map(|row| row.text(column).expect("a line")).collect();
     lines.join("\n")
 }
+
+/// `.cargo/config.toml` says how SQLite is compiled; without it every page would be planned again.
+#[tokio::test]
+async fn sqlite_plans_a_statement_once() {
+    let place = super::places::sqlite().await;
+    let mut session = place.read().await;
+    let rows = session.fetch_all("PRAGMA compile_options", args![]).await.expect("options");
+    let options: Vec<String> =
+        rows.iter().map(|row| row.text("compile_options").expect("an option")).collect();
+    assert!(options.iter().any(|option| option == "ENABLE_QPSG"), "{options:?}");
+    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+}

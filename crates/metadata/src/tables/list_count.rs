@@ -32,7 +32,7 @@ const PART_FROM_END: &str = part_of!("ASC");
 macro_rules! next_part {
     ($list:literal) => {
         concat!(
-            "COALESCE((SELECT part + CASE WHEN SUM(amount) < 16384 THEN 0 ELSE 1 END \
+            "COALESCE((SELECT part + CASE WHEN SUM(amount) < 4096 THEN 0 ELSE 1 END \
              FROM list_part WHERE list = '",
             $list,
             "' AND owner = '' GROUP BY part ORDER BY part DESC LIMIT 1), 0)"
@@ -45,7 +45,7 @@ pub(crate) use next_part;
 pub const STATEMENTS: &[&str] = &[TOTAL, FILTERED, PART, PART_FROM_END];
 
 /// Rows that are passed over one by one rather than by their part.
-const NEAR: i64 = 4096;
+const NEAR: i64 = 2048;
 
 /// A list that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use url::Url;
 
-use super::manifests::pull_scope;
-use super::transport::Exchange;
-use super::{ClientError, RegistryClient, link};
+use super::pages::Pages;
+use super::{ClientError, RegistryClient};
 
 /// The size of a page that is asked for.
 const PAGE: &str = "n=1000";
@@ -21,13 +19,10 @@ impl RegistryClient {
     /// [`ClientError`]; `NotFound` when there is no such repository, `Bound` when the list is larger
     /// than this upstream's may be.
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, ClientError> {
-        let what = format!("tags of repository `{repository}`");
-        let time = self.config().bounds.list_time;
-        let list = List { client: self, repository, what: &what, size: 0, tags: Vec::new() };
-        tokio::time::timeout(time, list.read()).await.unwrap_or_else(|_| {
-            let reason = format!("not there after {} s (upstream.list_time)", time.as_secs());
-            Err(ClientError::TooSlow { what: what.clone(), reason })
-        })
+        let what = &format!("tags of repository `{repository}`");
+        let pages = Pages::new(self, repository, what);
+        let list = List { client: self, repository, what, pages, tags: Vec::new() };
+        Pages::within_time(self, what, list.read()).await
     }
 }
 
@@ -35,65 +30,31 @@ struct List<'a> {
     client: &'a RegistryClient,
     repository: &'a str,
     what: &'a str,
-    /// Bytes so far.
-    size: u64,
+    pages: Pages<'a>,
     tags: Vec<String>,
 }
 
 impl List<'_> {
     async fn read(mut self) -> Result<Vec<String>, ClientError> {
-        let most = self.client.config().bounds.list_pages;
-        let mut url = self.client.url(self.repository, "tags/list")?;
-        let bare = url.clone();
+        let bare = self.client.url(self.repository, "tags/list")?;
+        let mut url = bare.clone();
         url.set_query(Some(PAGE));
-        let mut seen = HashSet::new();
+        self.pages.passed(bare.clone());
         let mut next = Some(url);
         while let Some(url) = next {
-            if seen.len() >= most {
-                return Err(self.beyond(format!("more than {most} pages (upstream.list_pages)")));
-            }
-            next = match self.page(&url).await {
+            let page = match self.pages.read(&url).await {
                 // Some registries refuse a page size that is larger than theirs.
                 Err(ClientError::Status { status, .. })
-                    if seen.is_empty() && refuses_the_size(status) =>
+                    if self.pages.is_at_start() && refuses_the_size(status) =>
                 {
-                    self.page(&bare).await?
+                    self.pages.read(&bare).await?
                 }
                 other => other?,
             };
-            seen.insert(url);
-            if next.as_ref().is_some_and(|next| seen.contains(next) || *next == bare) {
-                return Err(self.beyond("its pages lead in a circle".to_owned()));
-            }
+            self.take(&page.body)?;
+            next = page.next?;
         }
         Ok(without_repetitions(self.tags))
-    }
-
-    /// Reads one page and says where the next one is.
-    async fn page(&mut self, url: &Url) -> Result<Option<Url>, ClientError> {
-        let (client, what) = (self.client, self.what);
-        let size = client.config().bounds.list_size;
-        let left = size.saturating_sub(self.size);
-        let scope = &pull_scope(self.repository);
-        let read = client.retrying(|| async move {
-            let exchange = Exchange::new(Method::GET, url.clone(), what);
-            let reply = client.send(exchange, scope).await?;
-            let next = link::next(reply.headers());
-            Ok((reply.bytes(left).await?, next))
-        });
-        let (body, next) = read.await.map_err(|error| match error {
-            ClientError::TooLarge { .. } => {
-                self.beyond(format!("larger than {size} bytes (upstream.list_size)"))
-            }
-            other => other,
-        })?;
-        self.size += body.len() as u64;
-        self.take(&body)?;
-        let next = next.map_err(|reason| ClientError::Protocol {
-            what: what.to_owned(),
-            reason: format!("the Link to its next page cannot be read: {reason}"),
-        })?;
-        next.map(|link| client.on_base(url, &link, what)).transpose()
     }
 
     fn take(&mut self, page: &Bytes) -> Result<(), ClientError> {
@@ -104,16 +65,12 @@ impl List<'_> {
         match read {
             Ok(()) => Ok(()),
             Err(_) if self.tags.len() > most => {
-                Err(self.beyond(format!("more than {most} tags (upstream.list_tags)")))
+                Err(self.pages.beyond(format!("more than {most} tags (upstream.list_tags)")))
             }
             Err(error) => {
                 Err(ClientError::Protocol { what: self.what.to_owned(), reason: error.to_string() })
             }
         }
-    }
-
-    fn beyond(&self, reason: String) -> ClientError {
-        ClientError::Bound { what: self.what.to_owned(), reason }
     }
 }
 

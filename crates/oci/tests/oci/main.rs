@@ -7,6 +7,7 @@ mod manifests;
 mod pushes;
 mod rate_limits;
 mod redirects;
+mod referrers;
 mod tags;
 mod tokens;
 mod upstream;

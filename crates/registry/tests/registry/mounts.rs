@@ -1,7 +1,9 @@
 //! Mounts, named and found: what a token reaches.
 
 use axum::body::Body;
-use berth_types::Digest;
+use berth_metadata::tables::instance::{self, Instance};
+use berth_types::{Ctx, Digest, Identity, RepoName};
+use bytes::Bytes;
 use http::Method;
 
 use crate::harness::{Answer, TestRegistry};
@@ -124,4 +126,36 @@ async fn a_digest_alone_opens_no_private_blob() {
     for method in [Method::GET, Method::HEAD] {
         call(method, path.clone(), Body::empty()).await.expect(404);
     }
+}
+
+/// Whoever may do everything in two instances still links nothing from one into the other.
+#[tokio::test]
+async fn no_blob_is_mounted_from_another_instance() {
+    let registry = TestRegistry::start().await;
+    let content = b"of the other instance";
+    let digest = Digest::sha256(content);
+    let mut session = registry.db.begin().await.expect("begin");
+    let own = instance::find(&mut session, &registry.credentials.instance_id).await;
+    let other = Instance {
+        instance_id: "cri-1111111111111111".to_owned(),
+        name: "other".to_owned(),
+        ..own.expect("a read").expect("the instance")
+    };
+    instance::insert(&mut session, &other).await.expect("insert");
+    session.commit().await.expect("commit");
+    let ctx = Ctx::new(Identity::root(&other.account_id, "key"), "REQUEST".to_owned());
+    let name: RepoName = "team/source".parse().expect("a name");
+    let repositories = registry.artifacts.repositories();
+    let source = repositories.resolve_for_push(&ctx, &other.instance_id, &name).await;
+    let source = source.expect("source");
+    let body = futures::stream::iter([Ok::<_, String>(Bytes::from_static(content))]);
+    let blobs = registry.artifacts.blobs();
+    blobs.put(&ctx, &source, &digest, None, body).await.expect("put");
+
+    let basic = registry.basic();
+    for query in [digest.to_string(), format!("{digest}&from=team/source")] {
+        let begun = mount(&registry, &basic, &query).await.expect(202);
+        assert!(begun.header("location").starts_with(TARGET), "{query}");
+    }
+    registry.head(&format!("/v2/team/target/blobs/{digest}")).await.expect(404);
 }

@@ -97,7 +97,7 @@ impl Layout {
 
     pub(super) fn stat(&self, key: &str) -> Result<ObjectStat, StorageError> {
         let path = self.object(key)?;
-        let metadata = fs::metadata(&path).map_err(|error| object_error("measure", key, &error))?;
+        let metadata = fs::metadata(&path).map_err(|error| object_error("measure", key, error))?;
         Ok(stat_of(&metadata))
     }
 
@@ -144,10 +144,10 @@ pub(super) fn stat_of(metadata: &Metadata) -> ObjectStat {
 
 /// An error on a path.
 pub(super) fn at(action: &str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
-    move |error| StorageError::io(&format!("{action} {}", path.display()), &error)
+    move |error| StorageError::io(&format!("{action} {}", path.display()), error)
 }
 
-pub(super) fn object_error(action: &str, key: &str, error: &io::Error) -> StorageError {
+pub(super) fn object_error(action: &str, key: &str, error: io::Error) -> StorageError {
     if error.kind() == io::ErrorKind::NotFound {
         return StorageError::new(StorageErrorKind::NotFound, format!("there is no object {key}"));
     }

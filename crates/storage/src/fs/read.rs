@@ -39,8 +39,8 @@ pub(super) async fn range(
 
 fn open(layout: &Layout, key: &str) -> Result<Opened, StorageError> {
     let path = layout.object(key)?;
-    let file = File::open(&path).map_err(|error| object_error("open", key, &error))?;
-    let metadata = file.metadata().map_err(|error| object_error("measure", key, &error))?;
+    let file = File::open(&path).map_err(|error| object_error("open", key, error))?;
+    let metadata = file.metadata().map_err(|error| object_error("measure", key, error))?;
     Ok(Opened {
         key: key.into(),
         file: Arc::new(file),

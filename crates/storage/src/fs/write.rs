@@ -171,7 +171,7 @@ pub(super) async fn settle(partial: &mut PartialObject) {
 /// whoever resumes the checkpoint goes on with the file as it is.
 fn checked(partial: &mut PartialObject, done: io::Result<()>) -> Result<(), StorageError> {
     done.map_err(|error| {
-        let error = StorageError::io(&format!("write partial object {}", partial.key), &error);
+        let error = StorageError::io(&format!("write partial object {}", partial.key), error);
         if error.kind() == StorageErrorKind::Full
             && let PartialLive::Folder(live) = &partial.live
             && let Err(error) = live.file.set_len(live.durable)

@@ -53,7 +53,7 @@ impl InFlight {
             let Some(first) = self.0.front_mut() else { break };
             let part = first.await;
             self.0.pop_front();
-            arrived.push(part.map_err(|error| StorageError::crashed(&error))??);
+            arrived.push(part.map_err(StorageError::crashed)??);
         }
         Ok(())
     }
@@ -71,6 +71,6 @@ async fn put_part(
     let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
     let put = bucket.s3.put_part(&path, &upload.id, index, PutPayload::from(bytes)).await;
     let part = put
-        .map_err(|error| StorageError::remote(&format!("store part {number} of {path}"), &error))?;
+        .map_err(|error| StorageError::remote(&format!("store part {number} of {path}"), error))?;
     Ok(Part { number, e_tag: part.content_id, size })
 }

@@ -36,11 +36,11 @@ pub(super) async fn import(
         let stamp = bucket.stamp(&key, e_tag).await?;
         return Ok(Stored { key, size, stamp });
     }
-    let failed = |action: &str, error: &object_store::Error| {
+    let failed = |action: &str, error: object_store::Error| {
         StorageError::remote(&format!("{action} {path}"), error)
     };
     let begun = bucket.s3.create_multipart(&path).await;
-    let id = begun.map_err(|error| failed("begin", &error))?;
+    let id = begun.map_err(|error| failed("begin", error))?;
     let part = PART.max(size.div_ceil(MOST_PARTS));
     let send = |number: u64| {
         let (file, path, id) = (&file, &path, &id);
@@ -49,7 +49,7 @@ pub(super) async fn import(
             let bytes = read(file, source, start, part.min(size - start)).await?;
             let index = usize::try_from(number).unwrap_or(usize::MAX);
             let put = bucket.s3.put_part(path, id, index, PutPayload::from(bytes)).await;
-            put.map_err(|error| StorageError::remote(&format!("store a part of {path}"), &error))
+            put.map_err(|error| StorageError::remote(&format!("store a part of {path}"), error))
         }
     };
     let sent = stream::iter((0..size.div_ceil(part)).map(send)).buffered(AT_A_TIME);
@@ -57,7 +57,7 @@ pub(super) async fn import(
     let done = match sent {
         Ok(parts) => {
             let completed = bucket.s3.complete_multipart(&path, &id, parts).await;
-            completed.map_err(|error| failed("complete", &error))
+            completed.map_err(|error| failed("complete", error))
         }
         Err(error) => Err(error),
     };
@@ -81,9 +81,9 @@ async fn open(source: &Path, size: u64) -> Result<Arc<File>, StorageError> {
         let actual = file.metadata()?.len();
         Ok::<_, io::Error>((file, actual))
     });
-    let opened = opened.await.map_err(|error| StorageError::crashed(&error))?;
+    let opened = opened.await.map_err(StorageError::crashed)?;
     let (file, actual) =
-        opened.map_err(|error| StorageError::io(&format!("open {}", source.display()), &error))?;
+        opened.map_err(|error| StorageError::io(&format!("open {}", source.display()), error))?;
     if actual != size {
         let message = format!("{} has {actual} bytes, expected {size}", source.display());
         return Err(StorageError::corrupt(message));
@@ -103,6 +103,6 @@ async fn read(
         file.read_exact_at(&mut bytes, start)?;
         Ok::<_, io::Error>(Bytes::from(bytes))
     });
-    let read = read.await.map_err(|error| StorageError::crashed(&error))?;
-    read.map_err(|error| StorageError::io(&format!("read {}", source.display()), &error))
+    let read = read.await.map_err(StorageError::crashed)?;
+    read.map_err(|error| StorageError::io(&format!("read {}", source.display()), error))
 }

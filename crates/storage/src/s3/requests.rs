@@ -117,7 +117,7 @@ impl Bucket {
         let path = self.object(&upload.key)?;
         match self.s3.abort_multipart(&path, &upload.id).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(StorageError::remote(&format!("abort {path}"), &error)),
+            Err(error) => Err(StorageError::remote(&format!("abort {path}"), error)),
         }
     }
 
@@ -216,7 +216,7 @@ impl Bucket {
     ) -> Result<Bytes, (StorageError, bool)> {
         let options = SignedUrlOptions::new().with_query(query.iter().copied());
         let signed = self.s3.signed_url_opts(method.clone(), path, SIGNED_FOR, &options).await;
-        let url = signed.map_err(|error| (StorageError::remote(action, &error), false))?;
+        let url = signed.map_err(|error| (StorageError::remote(action, error), false))?;
         let mut request = HttpRequest::new(HttpRequestBody::from(body));
         *request.method_mut() = method.clone();
         *request.uri_mut() = url.as_str().parse().map_err(|error: http::uri::InvalidUri| {

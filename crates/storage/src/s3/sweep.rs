@@ -61,7 +61,7 @@ async fn tails(bucket: &Bucket) -> Result<HashMap<String, Group>, StorageError> 
     let folder = bucket.tails();
     let mut listed = bucket.s3.list(Some(&folder));
     while let Some(tail) = listed.next().await {
-        let tail = tail.map_err(|error| StorageError::remote("list tails", &error))?;
+        let tail = tail.map_err(|error| StorageError::remote("list tails", error))?;
         let Some(mut names) = tail.location.prefix_match(&folder) else { continue };
         let Some(group) = names.next() else { continue };
         let group = groups.entry(group.as_ref().to_owned()).or_default();

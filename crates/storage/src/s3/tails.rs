@@ -35,7 +35,7 @@ impl Bucket {
 
     async fn read_tail(&self, tail: &Tail) -> Result<Bytes, StorageError> {
         let path = self.tail(&tail.name)?;
-        let failed = |error| StorageError::remote(&format!("read {path}"), &error);
+        let failed = |error| StorageError::remote(&format!("read {path}"), error);
         let answer = self.s3.get(&path).await.map_err(failed)?;
         let bytes = answer.bytes().await.map_err(failed)?;
         if bytes.len() as u64 != tail.size {

@@ -173,7 +173,7 @@ async fn send(
 async fn begin(bucket: &Bucket) -> Result<Upload, StorageError> {
     let key = key::fresh();
     let id = bucket.s3.create_multipart(&bucket.object(&key)?).await;
-    let id = id.map_err(|error| StorageError::remote("begin a multipart upload", &error))?;
+    let id = id.map_err(|error| StorageError::remote("begin a multipart upload", error))?;
     Ok(Upload { key, id })
 }
 
@@ -184,7 +184,7 @@ pub(super) async fn put(
     bytes: Bytes,
 ) -> Result<Option<String>, StorageError> {
     let put = bucket.s3.put(path, PutPayload::from(bytes)).await;
-    put.map(|put| put.e_tag).map_err(|error| StorageError::remote(&format!("store {path}"), &error))
+    put.map(|put| put.e_tag).map_err(|error| StorageError::remote(&format!("store {path}"), error))
 }
 
 fn miscounted(name: &str, actual: u64, expected: u64) -> StorageError {

@@ -12,6 +12,7 @@ on_both_engines!(
     a_platform_filter_chooses_among_several,
     existing_tags_are_kept_unless_override,
     blobs_that_are_here_are_not_downloaded,
+    how_many_tags_a_rule_may_take_is_configured,
 );
 
 const LOOPBACK: &[&str] = &["127.0.0.0/8"];
@@ -161,4 +162,35 @@ async fn blobs_that_are_here_are_not_downloaded(place: Target) {
     assert_eq!(second.said(), ("SUCCESS", "success"), "{second:?}");
     assert!(second.logged("0 blobs of 0 bytes downloaded, 3 blobs present"), "{second:?}");
     assert!(place.pulled(&other, "v1").await.is_some());
+}
+
+async fn how_many_tags_a_rule_may_take_is_configured(place: Target) {
+    let upstream = Upstream::start().await;
+    for tag in ["one", "two", "three"] {
+        upstream.image(tag, "2024-01-01T00:00:00Z", &[layer(tag)]).await;
+    }
+    let few = place.subscription_where(LOOPBACK, |config| {
+        config.limits.tag_count = 150;
+        config.limits.dated_tags = 2;
+    });
+    let refused = few.create_rule(&place.ctx, INSTANCE, upstream.rule(".*", 151)).await;
+    let refused = refused.expect_err("too many").to_string();
+    assert!(refused.contains("1 to 150 (subscription.max_tag_count)"), "{refused}");
+    let rule = few.create_rule(&place.ctx, INSTANCE, upstream.rule(".*", 150)).await;
+    assert!(rule.is_ok(), "more than the default: {rule:?}");
+    // To take one of three, all are dated.
+    let rule = few.create_rule(&place.ctx, INSTANCE, upstream.rule("one|two|three", 1)).await;
+    let rule = rule.expect("rule");
+
+    let worker = place.worker(&few);
+    let ended = place.run(&few, &rule).await;
+    let (result, message) = ended.said();
+    assert_eq!(result, "FAILED");
+    assert!(message.contains("at most 2 can be ordered"), "{message}");
+    assert!(message.contains("subscription.max_dated_tags"), "{message}");
+    drop(worker);
+    let more = place.subscription_where(LOOPBACK, |config| config.limits.dated_tags = 3);
+    let _worker = place.worker(&more);
+    let ended = place.run(&more, &rule).await;
+    assert_eq!((ended.said().0, ended.rows.len()), ("SUCCESS", 1), "{ended:?}");
 }

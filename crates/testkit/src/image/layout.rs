@@ -30,6 +30,8 @@ pub struct Image {
     pub layers: Vec<Layer>,
     /// OCI or Docker.
     pub media_types: MediaTypes,
+    /// `linux`, nearly always.
+    pub os: String,
     /// `amd64`, `arm64`, …
     pub architecture: String,
     /// `created` of the configuration, RFC 3339.
@@ -58,6 +60,7 @@ impl Image {
         Image {
             layers,
             media_types: MediaTypes::Oci,
+            os: "linux".to_owned(),
             architecture: "amd64".to_owned(),
             created: "2024-01-02T03:04:05Z".to_owned(),
             command: vec!["/bin/true".to_owned()],
@@ -111,7 +114,7 @@ impl Layout {
         let config = json!({
             "created": image.created,
             "architecture": image.architecture,
-            "os": "linux",
+            "os": image.os,
             "config": {"Cmd": image.command, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
             "rootfs": {
                 "type": "layers",
@@ -194,17 +197,16 @@ impl Layout {
     /// Sends a manifest with everything that it names, byte for byte.
     ///
     /// # Errors
-    /// In words, at the first answer that is not the right one.
+    /// At the first answer that is not the right one.
     pub fn push(
         &self,
         descriptor: &Descriptor,
         registry: &Registry,
         repository: &str,
         reference: &str,
-    ) -> Result<(), String> {
+    ) -> anyhow::Result<()> {
         let document = self.blob(&descriptor.digest);
-        let manifest: Value =
-            serde_json::from_slice(&document).map_err(|error| error.to_string())?;
+        let manifest: Value = serde_json::from_slice(&document)?;
         let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
         for child in list("manifests") {
             let child = Descriptor::from_json(&child);
@@ -240,7 +242,12 @@ impl Layout {
         }
     }
 
-    fn write_document(&self, media_type: &str, document: &Value) -> Descriptor {
+    /// Writes a manifest or index as it stands.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn write_document(&self, media_type: &str, document: &Value) -> Descriptor {
         let bytes = serde_json::to_vec(document).expect("JSON");
         let digest = self.write_blob(&bytes);
         Descriptor { media_type: media_type.to_owned(), digest, size: bytes.len() }

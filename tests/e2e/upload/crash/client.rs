@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// The outcome of a request; the first that is not answered ends the work.
-    fn noted<T>(&mut self, outcome: Result<T, String>) -> Result<T, Lost> {
+    fn noted<T>(&mut self, outcome: anyhow::Result<T>) -> Result<T, Lost> {
         match outcome {
             Ok(answer) => {
                 self.answered += 1;
@@ -66,7 +66,7 @@ impl Client {
             let status = answer.status().as_u16();
             answer.bytes().map(|body| (status, body.to_vec()))
         };
-        let outcome = request.send().and_then(read).map_err(|error| error.to_string());
+        let outcome = request.send().and_then(read).map_err(anyhow::Error::from);
         self.noted(outcome)
     }
 

@@ -1,0 +1,3 @@
+//! Names, read as strangers write them.
+
+mod fuzz_inputs;

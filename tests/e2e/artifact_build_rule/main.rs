@@ -1,0 +1,3 @@
+//! Rules for building.
+
+mod pushes;

@@ -1,0 +1,3 @@
+//! Rules for subscription.
+
+mod lifecycle;

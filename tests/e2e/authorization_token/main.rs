@@ -1,0 +1,3 @@
+//! Temporary passwords.
+
+mod password;

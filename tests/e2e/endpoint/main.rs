@@ -1,0 +1,3 @@
+//! Access entries.
+
+mod domain;

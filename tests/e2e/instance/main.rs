@@ -1,0 +1,3 @@
+//! Instances, as the official SDK reads them.
+
+mod reads;

@@ -1,0 +1,3 @@
+//! Tags.
+
+mod listing;
