@@ -36,7 +36,7 @@ fn pushes_make_repositories_while_the_namespace_lets_them() {
     assert_eq!(bodies[0]["RepoType"], "PUBLIC", "as the namespace has it: {}", bodies[0]);
     assert_eq!(bodies[1]["IsSuccess"], true, "{}", bodies[1]);
     let refused = registry.push_blob("team/another", b"content").expect_err("it is closed");
-    assert!(refused.to_string().contains("NAME_UNKNOWN"), "{refused}");
+    assert!(refused.to_string().contains("status: 404"), "{refused}");
 
     let bodies = sdk::call(&server, &[("DeleteNamespace", name.clone()), ("GetNamespace", name)]);
     assert_eq!(bodies[0]["IsSuccess"], true, "{}", bodies[0]);
