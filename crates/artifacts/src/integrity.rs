@@ -85,12 +85,16 @@ impl Integrity<'_> {
         settle(self.0, blob, finding).await
     }
 
-    /// The repair of a damaged blob.
+    /// The repair of a damaged blob, from where repositories of one instance or of all have it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn repair(&self, blob: Blob) -> Result<Repair, ArtifactError> {
-        Repair::of(self.0, blob).await
+    pub async fn repair(
+        &self,
+        instance_id: Option<&str>,
+        blob: Blob,
+    ) -> Result<Repair, ArtifactError> {
+        Repair::of(self.0, instance_id, blob).await
     }
 
     /// Whether the store still has the bytes that the row speaks of, as far as can be told without

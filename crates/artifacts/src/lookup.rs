@@ -1,6 +1,6 @@
 //! What readers ask for by the names that they know, below the doors of repositories, manifests, blobs
-//! and tags: the repository and something in it, in as few queries as the truth needs. That is none for what is remembered where this process is the only
-//! writer, and one elsewhere.
+//! and tags: the repository and something in it, in as few queries as the truth needs. That is none for
+//! what is remembered where this process is the only writer, and one elsewhere.
 
 use std::sync::Arc;
 

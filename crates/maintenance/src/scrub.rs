@@ -136,13 +136,16 @@ impl Scrub {
         Ok(session.commit().await?)
     }
 
-    /// Gets the bytes of a damaged blob from the first source that has them; its name.
+    /// Gets the bytes of a damaged blob from the first source that has them; its name. Of one instance
+    /// only its own sources are asked, and named in its log.
     async fn repair(
         &self,
+        scope: &MaintenanceScope,
         blob: Blob,
         watch: &dyn ScrubWatch,
     ) -> Result<Option<&'static str>, ArtifactError> {
-        let repair = self.maintenance.artifacts.integrity().repair(blob).await?;
+        let repair =
+            self.maintenance.artifacts.integrity().repair(scope.instance_id(), blob).await?;
         for source in &self.sources {
             match source.refetch(&repair).await {
                 Ok(true) => return Ok(Some(source.name())),
@@ -285,7 +288,7 @@ impl<'a> Pass<'a> {
         }
         self.cursor.report.damaged += 1;
         self.watch.log(line).await;
-        match self.scrub.repair(blob, self.watch).await? {
+        match self.scrub.repair(self.scope, blob, self.watch).await? {
             Some(by) => {
                 self.cursor.report.repaired += 1;
                 metrics::counter!("berth_blobs_repaired_total", "by" => by).increment(1);

@@ -53,9 +53,14 @@ pub struct Repair {
 }
 
 impl Repair {
-    pub(crate) async fn of(artifacts: &Artifacts, blob: Blob) -> Result<Self, ArtifactError> {
+    pub(crate) async fn of(
+        artifacts: &Artifacts,
+        instance_id: Option<&str>,
+        blob: Blob,
+    ) -> Result<Self, ArtifactError> {
         let mut session = artifacts.db.read().await?;
-        let ids = scrub::repositories(&mut session, &blob.digest, MOST_REPOSITORIES).await?;
+        let ids =
+            scrub::repositories(&mut session, instance_id, &blob.digest, MOST_REPOSITORIES).await?;
         let mut repositories = Vec::with_capacity(ids.len());
         for id in ids {
             repositories.extend(repository::find_by_id(&mut session, &id).await?);
@@ -72,7 +77,7 @@ impl Repair {
         u64::try_from(self.blob.size).unwrap_or_default()
     }
 
-    /// Repositories that have the blob.
+    /// Repositories that have the blob, of the instance only when the repair is for one.
     pub fn repositories(&self) -> &[Repository] {
         &self.repositories
     }

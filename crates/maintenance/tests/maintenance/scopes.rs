@@ -1,10 +1,10 @@
 //! Maintenance of one instance leaves the others alone.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use berth_artifacts::Repository;
+use berth_artifacts::{BlobSource, RefetchError, Repair, Repository};
 use berth_maintenance::{
     Forgotten, History, HistoryConfig, MaintenanceKind, MaintenanceScope, Scrub, ScrubProgress,
     ScrubWatch,
@@ -21,6 +21,7 @@ on_both_engines!(
     a_pass_over_an_instance_reads_its_own_blobs,
     an_instance_forgets_its_own_history,
     tasks_are_seen_within_their_scope,
+    the_sources_of_another_instance_are_not_asked,
 );
 
 const SECOND: &str = "cri-1111111111111111";
@@ -144,4 +145,44 @@ async fn tasks_are_seen_within_their_scope(place: Place) {
     let refused = tasks.cancel(&place.ctx, &scopes[0], &made[1]).await;
     assert!(refused.is_err(), "it is another instance's");
     tasks.cancel(&place.ctx, &scopes[0], &made[0]).await.expect("it is its own");
+}
+
+/// Has nothing, and remembers for whom it was asked.
+#[derive(Default)]
+struct Asked(Mutex<Vec<String>>);
+
+#[async_trait]
+impl BlobSource for Asked {
+    fn name(&self) -> &'static str {
+        "upstream"
+    }
+
+    async fn refetch(&self, repair: &Repair) -> Result<bool, RefetchError> {
+        let instances = repair.repositories().iter().map(|one| one.instance_id.clone());
+        self.0.lock().expect("lock").extend(instances);
+        Ok(false)
+    }
+}
+
+async fn the_sources_of_another_instance_are_not_asked(place: Place) {
+    let artifacts = at_once(&place);
+    let (ours, theirs) = (place.repository("ns/ours").await, repository_of_second(&place).await);
+    put(&artifacts, &ours, b"of both").await;
+    put(&artifacts, &theirs, b"of both").await;
+    let key = place.objects().await.pop().expect("an object");
+    place.overwrite(&key, b"rotten!").await;
+    for (scope, expected) in [
+        (instance(SECOND), vec![SECOND]),
+        (instance(INSTANCE), vec![INSTANCE]),
+        (MaintenanceScope::Server, vec![INSTANCE, SECOND]),
+    ] {
+        let source = Arc::new(Asked::default());
+        let scrub = Scrub::new(artifacts.maintenance(), 0);
+        let scrub = scrub.with_source(Arc::clone(&source) as Arc<dyn BlobSource>);
+        let report = scrub.run_in(&scope, &Lines::default()).await.expect("a pass");
+        assert_eq!((report.damaged, report.repaired), (1, 0), "{scope:?}");
+        let mut asked = source.0.lock().expect("lock").clone();
+        asked.sort();
+        assert_eq!(asked, expected, "{scope:?}");
+    }
 }

@@ -49,6 +49,9 @@ const SCRUBBED_AT: &str = "SELECT scrubbed_at FROM blob WHERE digest = $1";
 const COUNT_DAMAGED: &str = "SELECT COUNT(*) AS total FROM blob WHERE damaged_at IS NOT NULL";
 const REPOSITORIES: &str =
     "SELECT repo_id FROM repository_blob WHERE digest = $1 ORDER BY repo_id LIMIT $2";
+const REPOSITORIES_OF_INSTANCE: &str = "SELECT l.repo_id FROM repository_blob l \
+    JOIN repository r ON r.repo_id = l.repo_id WHERE l.digest = $1 AND r.instance_id = $3 \
+    ORDER BY l.repo_id LIMIT $2";
 
 pub const STATEMENTS: &[&str] = &[
     PAGE,
@@ -61,6 +64,7 @@ pub const STATEMENTS: &[&str] = &[
     SCRUBBED_AT,
     COUNT_DAMAGED,
     REPOSITORIES,
+    REPOSITORIES_OF_INSTANCE,
 ];
 
 /// Blobs that a scrub has still to read.
@@ -150,12 +154,16 @@ pub async fn count_damaged(session: &mut Session) -> Result<i64, DbError> {
     session.fetch_one(COUNT_DAMAGED, args![]).await?.int("total")
 }
 
-/// At most `limit` of the repositories that have the blob.
+/// At most `limit` of the repositories, of one instance or of all, that have the blob.
 pub async fn repositories(
     session: &mut Session,
+    instance_id: Option<&str>,
     digest: &Digest,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
-    let rows = session.fetch_all(REPOSITORIES, args![digest, limit]).await?;
+    let rows = match instance_id {
+        Some(id) => session.fetch_all(REPOSITORIES_OF_INSTANCE, args![digest, limit, id]).await?,
+        None => session.fetch_all(REPOSITORIES, args![digest, limit]).await?,
+    };
     rows.iter().map(|row| row.text("repo_id")).collect()
 }
