@@ -25,6 +25,9 @@ const READER_CACHE: &str = "-4096";
 const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// Statements kept prepared on a connection: more than there are.
 const STATEMENT_CACHE: usize = 512;
+/// PostgreSQL plans a statement once, whatever is bound to it: pages say themselves that they are short,
+/// and it would plan each again for every execution, the longer the larger a table is.
+const PLANNED_ONCE: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
 /// An open SQLite file.
 pub(crate) struct Sqlite {
@@ -120,6 +123,7 @@ pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<(PgPool, P
     let connect = PgConnectOptions::from_str(url)
         .map_err(failed)?
         .statement_cache_capacity(STATEMENT_CACHE)
+        .options([PLANNED_ONCE])
         .log_statements(LevelFilter::Trace)
         .log_slow_statements(LevelFilter::Warn, SLOW_STATEMENT);
     let connect = match connect.get_application_name() {

@@ -70,6 +70,25 @@ async fn plan(session: &mut Session, text: &str) -> String {
     lines.join("\n")
 }
 
+/// It would plan every page again, as it takes a page of unknown length for a long one.
+#[tokio::test]
+async fn postgres_plans_a_statement_once() {
+    let place = super::places::postgres().await;
+    let mut session = place.read().await;
+    let page = statements::of(Engine::Postgres).find(|(_, text)| text.contains("OFFSET $3"));
+    let (_, text) = page.expect("a page");
+    let part = text.contains("part <= $4") || text.contains("part >= $4");
+    for _ in 0..3 {
+        let mut values = args!["cri-1", 30_i64, 0_i64];
+        values.extend(if part { args![5_i64] } else { args![] });
+        session.fetch_all(text, values).await.expect("a page");
+    }
+    let plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1";
+    let row = session.fetch_one(plans, args![text]).await.expect("plans");
+    assert_eq!(row.int("generic_plans").expect("generic"), 3);
+    assert_eq!(row.int("custom_plans").expect("custom"), 0);
+}
+
 /// `.cargo/config.toml` says how SQLite is compiled; without it every page would be planned again.
 #[tokio::test]
 async fn sqlite_plans_a_statement_once() {
