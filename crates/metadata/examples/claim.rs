@@ -1,8 +1,8 @@
 //! How long a claim takes in a database that is full: `claim QUEUE ROUNDS CLAIMS URL…`.
 //!
 //! Asks what a worker asks to claim one task, and takes each claim back. The databases are asked in
-//! turn; a line for each has the medians over the rounds, in milliseconds, of what half of the claims
-//! and of what one in a hundred took longer than.
+//! turn; a line for each has, in milliseconds, what half of its claims and what one in a hundred took
+//! longer than.
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
 use std::error::Error;
@@ -26,32 +26,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut databases = Vec::new();
     for url in urls {
         let options = DbOptions { access: Access::SoleWriter, ..DbOptions::default() };
-        databases.push((Db::open_with(url, options).await?, Vec::new(), Vec::new()));
+        databases.push((Db::open_with(url, options).await?, Vec::with_capacity(rounds * claims)));
     }
     for round in 0..=rounds {
-        let mut times = vec![Vec::with_capacity(claims); databases.len()];
         for _ in 0..claims {
-            for ((db, ..), times) in databases.iter().zip(&mut times) {
-                times.push(claim_once(db, queue).await?);
+            for (db, times) in &mut databases {
+                let took = claim_once(db, queue).await?;
+                // The first round only warms up.
+                if round > 0 {
+                    times.push(took);
+                }
             }
             // It is taken back behind our back, and must be before the next one looks.
             tokio::time::sleep(TAKEN_BACK).await;
-        }
-        for ((_, half, slow), mut times) in databases.iter_mut().zip(times) {
-            times.sort_by(f64::total_cmp);
-            // The first only warms up.
-            if round > 0 {
-                half.extend(times.get(claims / 2));
-                slow.extend(times.get(claims * 99 / 100));
-            }
+            // Who comes first finds other things in the processor's caches than who comes second.
+            databases.reverse();
         }
     }
-    for (_, half, slow) in &mut databases {
-        let middle = |values: &mut Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
-        println!("{} {}", middle(half), middle(slow));
+    if (rounds + 1) * claims % 2 == 1 {
+        databases.reverse();
+    }
+    for (_, times) in &mut databases {
+        times.sort_by(f64::total_cmp);
+        let place = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+        println!("{} {}", place(50), place(99));
     }
     Ok(())
 }

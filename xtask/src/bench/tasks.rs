@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Rows of the large database.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Rounds. The table shows the medians over them.
+    /// Rounds. The table shows percentiles over all of them.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Requests of a round, to both sizes in turn.
@@ -58,7 +58,16 @@ enum Engine {
     Postgres,
 }
 
-/// What one round, or the median of several, came to.
+/// What the rounds came to at one size.
+#[derive(Default)]
+struct Taken {
+    /// Milliseconds of each request.
+    times: Vec<f64>,
+    /// Microseconds of the server's processor time per request, of each round under load.
+    cpu: Vec<f64>,
+}
+
+/// What all rounds came to.
 #[derive(Clone, Copy, Default)]
 struct Figures {
     /// Milliseconds that half of the requests take longer than.
@@ -89,7 +98,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let text = format!(
-        "{table}\nMedians of {} rounds of {} requests on {}. Made by\n`cargo xtask bench tasks`.\n",
+        "{table}\nOf {} rounds of {} requests to each size in turn, on {}. Made by\n`cargo xtask bench tasks`.\n",
         options.rounds,
         options.requests,
         machine::describe(folder.path())?,
@@ -291,19 +300,21 @@ fn measure(
     let mut measured = Measured::new();
     for row in rows(options) {
         println!("xtask: {engine}: {}", row.title);
-        let mut rounds = [Vec::new(), Vec::new()];
+        let mut sizes = [Taken::default(), Taken::default()];
         for round in 0..=options.rounds {
             let asked: Vec<&(Server, u64)> =
                 servers.iter().filter(|(_, rows)| *rows > SMALL || row.small).collect();
             let taken = ask(options, row, &asked, round)?;
             // The first only warms up.
             if round > 0 {
-                for (figures, (_, rows)) in taken.into_iter().zip(asked) {
-                    rounds[usize::from(*rows > SMALL)].push(figures);
+                for (taken, (_, rows)) in taken.into_iter().zip(asked) {
+                    let size = &mut sizes[usize::from(*rows > SMALL)];
+                    size.times.extend(taken.times);
+                    size.cpu.extend(taken.cpu);
                 }
             }
         }
-        measured.push(rounds.map(|rounds| median(&rounds)));
+        measured.push(sizes.map(Taken::figures));
     }
     if options.row.is_some() {
         return Ok(measured);
@@ -326,7 +337,7 @@ fn ask(
     row: &Row,
     servers: &[&(Server, u64)],
     round: usize,
-) -> Result<Vec<Figures>> {
+) -> Result<Vec<Taken>> {
     let requests = options.requests.min(row.most);
     let first = u64::try_from(round)? * requests;
     let asks: Vec<(&Server, Ask<'_>)> = servers
@@ -340,14 +351,11 @@ fn ask(
     times
         .into_iter()
         .zip(&asks)
-        .map(|(mut times, (server, ask))| {
-            times.sort_by(f64::total_cmp);
-            let place =
-                |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+        .map(|(times, (server, ask))| {
             // Asked again, what has to be new is not.
             let again = row.most == u64::MAX;
-            let cpu = if again { under_load(server, ask, requests)? } else { 0.0 };
-            Ok(Figures { half: place(50), slow: place(99), cpu })
+            let cpu = if again { vec![under_load(server, ask, requests)?] } else { Vec::new() };
+            Ok(Taken { times, cpu })
         })
         .collect()
 }
@@ -366,19 +374,16 @@ fn claims(options: &Options, programs: &Programs, urls: &[String]) -> Result<[Op
     Ok([next()?, next()?])
 }
 
-fn median(rounds: &[Figures]) -> Option<Figures> {
-    let middle = |value: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
-    };
-    // Processor time is counted in hundredths of a second: only the mean of many rounds says something.
-    let cpu = rounds.iter().map(|figures| figures.cpu).sum::<f64>() / rounds.len() as f64;
-    Some(Figures {
-        half: middle(|figures| figures.half)?,
-        slow: middle(|figures| figures.slow)?,
-        cpu,
-    })
+impl Taken {
+    /// Nothing when nothing was asked.
+    fn figures(self) -> Option<Figures> {
+        let Taken { mut times, cpu } = self;
+        times.sort_by(f64::total_cmp);
+        let place = |part: usize| times.get(times.len() * part / 100).copied();
+        // Processor time is counted in hundredths of a second: only a mean of many rounds says something.
+        let mean = cpu.iter().sum::<f64>() / cpu.len().max(1) as f64;
+        Some(Figures { half: place(50)?, slow: place(99)?, cpu: mean })
+    }
 }
 
 fn table(options: &Options, sqlite: &Measured, postgres: &Measured) -> String {

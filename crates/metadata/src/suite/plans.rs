@@ -83,7 +83,8 @@ async fn postgres_plans_a_statement_once() {
         values.extend(if part { args![5_i64] } else { args![] });
         session.fetch_all(text, values).await.expect("a page");
     }
-    let plans = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1";
+    let plans =
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1";
     let row = session.fetch_one(plans, args![text]).await.expect("plans");
     assert_eq!(row.int("generic_plans").expect("generic"), 3);
     assert_eq!(row.int("custom_plans").expect("custom"), 0);
