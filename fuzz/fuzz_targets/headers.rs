@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| berth_fuzz::documents::headers(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| berth_oci::client::fuzzing::headers(bytes));

@@ -1,4 +1,4 @@
-//! Documents and headers that clients and other registries send.
+//! Documents that clients and other registries send.
 
 use berth_oci::{ConfigView, ManifestView, media_type};
 
@@ -23,9 +23,4 @@ pub fn manifest(bytes: &[u8]) {
 pub fn config(bytes: &[u8]) {
     // An error is a fine end.
     drop(ConfigView::parse(bytes));
-}
-
-/// `Link` and `WWW-Authenticate`.
-pub fn headers(bytes: &[u8]) {
-    berth_oci::client::fuzzing::headers(bytes);
 }

@@ -18,20 +18,8 @@ use berth_formats::tar::TarReader;
 /// Bytes of any output that are looked at.
 const ENOUGH: u64 = 4 << 20;
 
-/// Runs the target of this name; false when there is none.
-pub fn run(target: &str, bytes: &[u8]) -> bool {
-    match target {
-        "tar" => tar(bytes),
-        "compression" => compression(bytes),
-        "layer" => layer(bytes),
-        "lsmt" => lsmt(bytes),
-        "zfile" => zfile(bytes),
-        "blob" => blob(bytes),
-        "ext4" => ext4(bytes),
-        _ => return false,
-    }
-    true
-}
+/// How far back a zstd frame may look: a decoder takes as much memory at once.
+const WINDOW: u64 = 8 << 20;
 
 /// Archives with PAX and GNU headers.
 pub fn tar(bytes: &[u8]) {
@@ -57,14 +45,14 @@ pub fn tar(bytes: &[u8]) {
 /// Gzip framing and zstd frames.
 pub fn compression(bytes: &[u8]) {
     let cancel = Cancel::new();
-    let reader = decoder(detect(bytes), Box::new(bytes), 8 << 20, &cancel);
+    let reader = decoder(detect(bytes), Box::new(bytes), WINDOW, &cancel);
     // An error is a fine end.
     drop(io::copy(&mut reader.take(ENOUGH), &mut io::sink()));
 }
 
 /// A whole source layer: decompressed, taken apart, placed on a virtual disk.
 pub fn layer(bytes: &[u8]) {
-    let limits = Limits { inflated: ENOUGH, entries: 10_000, ..Limits::default() };
+    let limits = Limits { inflated: ENOUGH, entries: 10_000, window: WINDOW };
     let source = Source { reader: bytes, compression: None, expected: None, limits };
     let Ok(read) = skim(source, &Cancel::new()) else { return };
     let geometry = Geometry { virtual_size: 1 << 30 };

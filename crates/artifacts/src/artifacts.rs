@@ -10,7 +10,6 @@ use crate::cache::Cache;
 use crate::instance_usage::StorageLimits;
 use crate::integrity::Examinations;
 use crate::locks::Locks;
-use crate::lookup::Lookups;
 use crate::{
     ArtifactError, Blobs, GcConfig, Instances, Integrity, Manifests, Namespaces, PushListener,
     QuotaDefaults, Quotas, Repositories, Tags, Uploads,
@@ -104,10 +103,6 @@ impl Artifacts {
     /// How long what loses a use stays.
     pub fn gc_config(&self) -> &GcConfig {
         &self.gc
-    }
-
-    pub(crate) fn lookups(&self) -> Lookups<'_> {
-        Lookups(self)
     }
 
     /// Whether a blob may have so many bytes.

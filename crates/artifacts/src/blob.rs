@@ -8,38 +8,22 @@ mod removal;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use berth_metadata::tables::repository::Repository;
 use berth_metadata::tables::{blob, manifest, repository};
 use berth_storage::{ByteStream, PartialObject, Stored};
-use berth_types::{Ctx, Digest, Hasher, RepoName};
+use berth_types::{Ctx, Digest, Hasher};
 use bytes::Bytes;
 use futures::Stream;
 
 use crate::ingest::{hash, next_chunk};
 use crate::upload::on_its_own;
-use crate::{ArtifactError, Artifacts, Blob, InRepository, Promise, integrity};
+use crate::{ArtifactError, Artifacts, Blob, integrity};
 
 /// Blobs of repositories.
 pub struct Blobs<'a>(pub(crate) &'a Artifacts);
 
 impl Blobs<'_> {
-    /// The blob of a digest, when the repository of the name may serve it, for who pulls it; `None`
-    /// when there is no such repository.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn pull(
-        &self,
-        instance_id: &str,
-        name: &RepoName,
-        digest: &Digest,
-        promise: Promise,
-    ) -> Result<Option<InRepository<Arc<Blob>>>, ArtifactError> {
-        self.0.lookups().blob(instance_id, name, digest, promise).await
-    }
-
     /// Takes a whole blob in one stream, verifies it and makes it visible in the repository. A
     /// stream that breaks leaves nothing.
     ///
@@ -174,7 +158,7 @@ impl Blobs<'_> {
         repo_id: &str,
         digest: &Digest,
     ) -> Result<Option<Blob>, ArtifactError> {
-        let found = self.0.lookups().link(repo_id, digest).await?;
+        let found = self.link(repo_id, digest).await?;
         Ok(found.map(|blob| Blob::clone(&blob)))
     }
 

@@ -5,15 +5,14 @@ mod referrers;
 mod validate;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use berth_metadata::tables::repository::Repository;
 use berth_metadata::tables::{manifest, repository, tag};
-use berth_types::{Ctx, Digest, Reference, RepoName, Tag};
+use berth_types::{Ctx, Digest, Reference, Tag};
 use bytes::Bytes;
 
 pub use self::referrers::{Referrer, ReferrerFilter, ReferrerPage};
-use crate::{ArtifactError, Artifacts, InRepository, Promise};
+use crate::{ArtifactError, Artifacts};
 
 /// How a manifest is pushed.
 #[derive(Debug, Clone, Default)]
@@ -61,21 +60,6 @@ pub struct StoredManifest {
 pub struct Manifests<'a>(pub(crate) &'a Artifacts);
 
 impl Manifests<'_> {
-    /// The manifest that a tag or digest names in the repository of a name, for who pulls it; `None`
-    /// when there is no such repository.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn pull(
-        &self,
-        instance_id: &str,
-        name: &RepoName,
-        reference: &Reference,
-        promise: Promise,
-    ) -> Result<Option<InRepository<Arc<StoredManifest>>>, ArtifactError> {
-        self.0.lookups().manifest(instance_id, name, reference, promise).await
-    }
-
     /// The manifest that a tag or digest names, byte for byte.
     ///
     /// # Errors

@@ -1,7 +1,5 @@
 //! Repositories.
 
-use std::sync::Arc;
-
 use berth_metadata::tables::namespace::Namespace;
 use berth_metadata::tables::repository::{Repository, RepositoryFilter};
 use berth_metadata::tables::{manifest, namespace, repository, upload};
@@ -243,18 +241,6 @@ impl Repositories<'_> {
         }
         repository::delete(session, &row.repo_id, self.0.review_time()).await?;
         Ok(uploads)
-    }
-
-    /// The repository of a name, as readers need it: remembered where nobody else writes.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn by_name(
-        &self,
-        instance_id: &str,
-        name: &RepoName,
-    ) -> Result<Option<Arc<Repository>>, ArtifactError> {
-        self.0.lookups().repository(instance_id, name).await
     }
 
     /// The repository to push to. The first push makes it when its namespace allows that, and makes

@@ -51,19 +51,6 @@ impl From<TagDetail> for TagInfo {
 pub struct Tags<'a>(pub(crate) &'a Artifacts);
 
 impl Tags<'_> {
-    /// At most `limit` names after `after`, in byte order.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn list(
-        &self,
-        repo_id: &str,
-        after: Option<&str>,
-        limit: i64,
-    ) -> Result<Vec<Tag>, ArtifactError> {
-        self.0.lookups().tags(repo_id, after, limit).await
-    }
-
     /// A page, last pushed first, and the number of all tags.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Silent) => ExitCode::from(FAILED),
         Err(Failure::Failed(error)) => {
-            print_error(&format!("{error:#}"));
+            print_error(&causes(&error));
             ExitCode::from(FAILED)
         }
         Err(Failure::Usage(message)) => {
@@ -82,6 +82,21 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// An error and its causes; those that one before them already tells are not told again.
+fn causes(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.ends_with(&cause) {
+            continue;
+        }
+        if !told.is_empty() {
+            told.push_str(": ");
+        }
+        told.push_str(&cause);
+    }
+    told
 }
 
 fn print_error(message: &str) {
@@ -100,4 +115,15 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(anyhow::Error::new(error).context("no async runtime")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::other("no space");
+        let twice = anyhow::Error::new(cause).context("cannot write a: no space").context("gc");
+        assert_eq!(super::causes(&twice), "gc: cannot write a: no space");
+        assert_eq!(super::causes(&anyhow::anyhow!("alone")), "alone");
+    }
 }

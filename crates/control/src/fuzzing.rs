@@ -24,19 +24,12 @@ pub fn parameters(bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    /// Inputs of the fuzz target, read once more by every run of the tests.
-    #[test]
-    fn parameters_that_once_did_harm_end_well() {
-        let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
-        let mut read = 0;
-        for kept in ["seeds", "found"] {
-            let Ok(folder) = fuzz.join(kept).join("parameters").read_dir() else { continue };
-            for input in folder {
-                super::parameters(&std::fs::read(input.expect("a file").path()).expect("an input"));
-                read += 1;
-            }
-        }
-        assert!(read > 0, "no inputs");
-    }
+#[path = "../../../fuzz/inputs.rs"]
+mod inputs;
+
+/// Inputs of the fuzz target, read once more by every run of the tests.
+#[cfg(test)]
+#[test]
+fn parameters_that_once_did_harm_end_well() {
+    inputs::each("parameters", parameters);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, PgPool, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions as _, Executor as _, PgPool, SqliteConnection, SqlitePool};
 use tracing::log::LevelFilter;
 
 use crate::lock::LockError;
@@ -26,8 +26,9 @@ const SLOW_STATEMENT: Duration = Duration::from_secs(1);
 /// Statements kept prepared on a connection: more than there are.
 const STATEMENT_CACHE: usize = 512;
 /// PostgreSQL plans a statement once, whatever is bound to it: pages say themselves that they are short,
-/// and it would plan each again for every execution, the longer the larger a table is.
-const PLANNED_ONCE: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
+/// and it would plan each again for every execution, the longer the larger a table is. Said once there is
+/// a connection: poolers refuse it as an option of the connection itself.
+const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
 
 /// An open SQLite file.
 pub(crate) struct Sqlite {
@@ -123,7 +124,6 @@ pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<(PgPool, P
     let connect = PgConnectOptions::from_str(url)
         .map_err(failed)?
         .statement_cache_capacity(STATEMENT_CACHE)
-        .options([PLANNED_ONCE])
         .log_statements(LevelFilter::Trace)
         .log_slow_statements(LevelFilter::Warn, SLOW_STATEMENT);
     let connect = match connect.get_application_name() {
@@ -138,6 +138,9 @@ pub(crate) async fn postgres(url: &str, options: DbOptions) -> Result<(PgPool, P
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(2))
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async { connection.execute(PLAN_ONCE).await.map(drop) })
+        })
         .connect_with(connect.clone())
         .await
         .map_err(failed)?;

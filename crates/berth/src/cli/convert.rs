@@ -13,7 +13,7 @@ use berth_types::Digest;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, tell};
+use super::{Failure, causes, tell};
 use crate::layout::{Layout, LayoutName};
 
 /// Converts an image in an OCI layout into an accelerated image.
@@ -192,5 +192,5 @@ impl ImageStore for LayoutStore<'_> {
 
 #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
 fn permanent(error: anyhow::Error) -> image::StoreError {
-    StoreError::permanent(format!("{error:#}"))
+    StoreError::permanent(causes(&error))
 }
