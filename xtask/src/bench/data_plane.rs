@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::figures::{Figures, Row, Sample};
 use super::image::Image;
@@ -30,6 +30,10 @@ pub(crate) struct Options {
     /// Whom to measure Berth beside.
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["dist31", "dist28"])]
     peer: Vec<Kind>,
+    /// The program of another build of Berth, measured beside them all: tells what a change did from
+    /// what the machine does today. Nothing is written.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// A smaller image, shorter and once: shows that it works, and is no measurement. Nothing is
     /// written.
     #[arg(long)]
@@ -47,7 +51,11 @@ pub(crate) struct Options {
 
 /// Measures, prints the table and writes it into the page.
 pub(super) fn run(options: &Options) -> Result<()> {
-    let programs = prepare(!options.no_build)?;
+    let programs = prepare(options)?;
+    let mut peers = options.peer.clone();
+    if options.before.is_some() {
+        peers.push(Kind::Before);
+    }
     let folder = tempfile::Builder::new().prefix("berth-bench-").tempdir_in("/var/tmp")?;
     println!("xtask: making the image");
     let image = Image::make(&folder.path().join("image"), options.quick)?;
@@ -58,17 +66,18 @@ pub(super) fn run(options: &Options) -> Result<()> {
         rows: if options.row.is_empty() { &Row::ALL } else { &options.row },
         seconds: if options.quick { 1 } else { 5 },
     };
-    plan.warm_up(&options.peer)?;
+    plan.warm_up(&peers)?;
     let mut figures = Figures::default();
     let repetitions = if options.quick { 1 } else { options.reps };
     for _ in 0..repetitions {
-        for kind in options.peer.iter().copied().chain([Kind::Berth]) {
+        for kind in peers.iter().copied().chain([Kind::Berth]) {
             plan.measure(kind, &mut figures).with_context(|| kind.title())?;
         }
     }
-    let table = figures.table(&options.peer);
+    let table = figures.table(&peers);
     println!("\n{table}");
-    if options.quick || options.dry_run || !options.row.is_empty() {
+    let part = options.before.is_some() || !options.row.is_empty();
+    if options.quick || options.dry_run || part {
         return Ok(());
     }
     let text = format!(
@@ -88,11 +97,12 @@ fn command(options: &Options) -> String {
 }
 
 /// Builds Berth and installs everything else.
-fn prepare(build: bool) -> Result<Programs> {
+fn prepare(options: &Options) -> Result<Programs> {
     let dist31 = setup::prepare_bench()?;
-    let berth = test::release_binary(build)?.into();
+    let berth = test::release_binary(!options.no_build)?.into();
+    let before = options.before.clone().unwrap_or_default();
     let dist28 = crate::shell::find_program("docker-registry").context("no docker-registry")?;
-    Ok(Programs { berth, dist31, dist28 })
+    Ok(Programs { berth, before, dist31, dist28 })
 }
 
 /// What is the same for every server.

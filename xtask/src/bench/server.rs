@@ -15,6 +15,9 @@ pub(super) enum Kind {
     /// Berth, of this repository.
     #[value(skip)]
     Berth,
+    /// Another build of it.
+    #[value(skip)]
+    Before,
     /// distribution 3.1, the Go module.
     Dist31,
     /// docker-registry 2.8, Debian's package of distribution 2.
@@ -25,6 +28,7 @@ impl Kind {
     pub(super) fn title(self) -> &'static str {
         match self {
             Kind::Berth => "Berth",
+            Kind::Before => "Berth before",
             Kind::Dist31 => "distribution 3.1",
             Kind::Dist28 => "docker-registry 2.8",
         }
@@ -34,6 +38,8 @@ impl Kind {
 /// Where the programs are.
 pub(super) struct Programs {
     pub(super) berth: PathBuf,
+    /// What [`Kind::Before`] runs.
+    pub(super) before: PathBuf,
     pub(super) dist31: PathBuf,
     pub(super) dist28: PathBuf,
 }
@@ -68,11 +74,12 @@ impl Server {
         let log = folder.join(format!("{kind:?}.log").to_lowercase());
         let command = match kind {
             Kind::Berth => berth(&programs.berth, &data, &host),
+            Kind::Before => berth(&programs.before, &data, &host),
             Kind::Dist31 => distribution(&programs.dist31, folder, &data, &host)?,
             Kind::Dist28 => distribution(&programs.dist28, folder, &data, &host)?,
         };
         let mut server = Server::launch(kind, command, host, data, &log)?;
-        if kind == Kind::Berth {
+        if matches!(kind, Kind::Berth | Kind::Before) {
             let root = server.root()?;
             server.login = Some(format!("{}:{}", root.access_key_id, root.access_key_secret));
         }
