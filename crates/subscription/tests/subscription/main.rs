@@ -9,5 +9,6 @@ mod platforms;
 mod private;
 mod rate_limits;
 mod referrers;
+mod requests;
 mod rules;
 mod support;

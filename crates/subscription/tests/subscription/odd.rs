@@ -71,6 +71,11 @@ impl Odd {
         self.state.lock().expect("state")
     }
 
+    /// `127.0.0.1:port`.
+    pub(crate) fn host(&self) -> &str {
+        self.domain.trim_start_matches("http://")
+    }
+
     /// A rule that takes the `count` newest tags of this upstream into `team/app`.
     pub(crate) fn rule(&self, pattern: &str, count: i64) -> NewSubscriptionRule {
         rule_from(&self.domain, pattern, count)
@@ -178,6 +183,9 @@ fn descriptor(media_type: &str, digest: &Digest, size: usize) -> String {
 
 fn answer(state: &State, method: &str, path: &str) -> Response {
     let not_found = || StatusCode::NOT_FOUND.into_response();
+    if path == "/v2/" {
+        return StatusCode::OK.into_response();
+    }
     let Some((kind, name)) = path.strip_prefix(BASE).and_then(|rest| rest.split_once('/')) else {
         return not_found();
     };
