@@ -32,7 +32,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
     /// Rounds. The table shows percentiles over all of them.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// Requests of a round, to both sizes in turn.
     #[arg(long, default_value_t = 1000)]
