@@ -22,9 +22,6 @@ const SMALL: u64 = 1_000;
 /// A quarter of the memory of a small server, as PostgreSQL's manual advises.
 const BUFFERS: &str = "shared_buffers=2GB";
 
-/// Tasks that a round asks for which nobody asked for before: there are rounds to come.
-const NEW: u64 = 90;
-
 /// What is measured and how often.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -137,8 +134,9 @@ struct Row {
     title: &'static str,
     /// Also at the small size.
     small: bool,
-    /// Requests of a round, at most: what has to be new every time is used up soon.
-    most: u64,
+    /// Whether each request is for a task that nobody asked for before, where servers remember
+    /// (ADR 9: on SQLite).
+    new: bool,
     goal: Goal,
     ask: fn(u64, &str, u64) -> Operation,
 }
@@ -183,14 +181,14 @@ const ROWS: &[Row] = &[
     Row {
         title: "ListArtifactBuildTask, page 1",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Flat,
         ask: |_, instance, _| list(instance, 1, &[]),
     },
     Row {
         title: "… of one repository",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Flat,
         ask: |number, instance, _| {
             list(instance, 1, &[("RepoId", repository(number % FEW_REPOSITORIES))])
@@ -199,14 +197,14 @@ const ROWS: &[Row] = &[
     Row {
         title: "… of a status",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Flat,
         ask: |_, instance, _| list(instance, 1, &[("TaskStatus", "PENDING".to_owned())]),
     },
     Row {
         title: "… of a repository and a tag that have none",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Flat,
         ask: |_, instance, _| {
             list(instance, 1, &[("RepoId", repository(0)), ("Tag", "none".to_owned())])
@@ -215,49 +213,49 @@ const ROWS: &[Row] = &[
     Row {
         title: "… page 334, row 10 000",
         small: false,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Within(5.0),
         ask: |_, instance, _| list(instance, 334, &[]),
     },
     Row {
         title: "… the page in the middle",
         small: false,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Within(50.0),
         ask: |_, instance, rows| list(instance, rows / 60, &[]),
     },
     Row {
         title: "… the last page",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Flat,
         ask: |_, instance, rows| list(instance, rows / 30, &[]),
     },
     Row {
         title: "GetArtifactBuildTask, the same task",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Cpu(100.0),
         ask: |_, instance, _| get(instance, 5),
     },
     Row {
         title: "GetArtifactBuildTask, always another",
         small: true,
-        most: NEW,
+        new: true,
         goal: Goal::Flat,
         ask: |number, instance, rows| get(instance, number * 7919 % rows),
     },
     Row {
         title: "ListRepoTag, page 1 (100 000 tags)",
         small: true,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Cpu(1000.0),
         ask: |_, instance, _| tags(instance, 1),
     },
     Row {
         title: "ListRepoTag, page 3 000",
         small: false,
-        most: u64::MAX,
+        new: false,
         goal: Goal::Within(50.0),
         ask: |_, instance, rows| tags(instance, rows * 3 / 1000),
     },
@@ -304,7 +302,7 @@ fn measure(
         for round in 0..=options.rounds {
             let asked: Vec<&(Server, u64)> =
                 servers.iter().filter(|(_, rows)| *rows > SMALL || row.small).collect();
-            let taken = ask(options, row, &asked, round)?;
+            let taken = ask(options, row, &asked, round, postgres.is_none())?;
             // The first only warms up.
             if round > 0 {
                 for (taken, (_, rows)) in taken.into_iter().zip(asked) {
@@ -337,8 +335,12 @@ fn ask(
     row: &Row,
     servers: &[&(Server, u64)],
     round: usize,
+    remembers: bool,
 ) -> Result<Vec<Taken>> {
-    let requests = options.requests.min(row.most);
+    // All rounds, the first that only warms up too, share the tasks of the small size.
+    let share = SMALL / (u64::try_from(options.rounds)? + 1);
+    let requests =
+        if row.new && remembers { options.requests.min(share) } else { options.requests };
     let first = u64::try_from(round)? * requests;
     let asks: Vec<(&Server, Ask<'_>)> = servers
         .iter()
@@ -353,8 +355,7 @@ fn ask(
         .zip(&asks)
         .map(|(times, (server, ask))| {
             // Asked again, what has to be new is not.
-            let again = row.most == u64::MAX;
-            let cpu = if again { vec![under_load(server, ask, requests)?] } else { Vec::new() };
+            let cpu = if !row.new { vec![under_load(server, ask, requests)?] } else { Vec::new() };
             Ok(Taken { times, cpu })
         })
         .collect()
